@@ -1,0 +1,25 @@
+//! Fireworq: a job queue daemon that any language can use over HTTP.
+//!
+//! The modules stand in reading order; each uses only those above it (`tests/layering.rs`).
+
+pub mod wake;
+
+pub mod job;
+pub mod queue_definition;
+
+pub mod config;
+pub mod logs;
+
+pub mod store;
+
+pub mod dispatch;
+pub mod intake;
+pub mod settler;
+
+pub mod queue;
+pub mod registry;
+
+pub mod http;
+
+pub mod service;
+pub mod signals;

@@ -1,0 +1,377 @@
+//! What a store does, in prose: the contract that every driver keeps.
+//!
+//! A store keeps the definitions of queues and routings, the jobs of every queue and the
+//! failure log. It exists once it passes the shared suite (`tests/store_contract.rs`).
+//!
+//! - **Durable before the answer.** When [`Jobs::push`] or [`Jobs::settle`] returns `Ok` for a row,
+//!   the change survives the death of the daemon at any later moment (the in-memory store,
+//!   which keeps nothing, says so at start).
+//! - **Batches are one commit.** The callers gather; the store makes one transaction of what it
+//!   is given. A row that the store refuses fails alone, never its batch.
+//! - **Ids** grow within a queue and are never given twice while the job may still be known.
+//! - **Time** is the store's own clock, in milliseconds since 1970, so that nodes whose clocks
+//!   differ agree on what is due.
+//! - **Only the primary grabs.** [`Lease::grab`] exists only where a lease was granted, and a row
+//!   that it grabs carries the lease's [`Token`].
+//! - **Nothing blocks for ever.** Every call returns within bounds that the driver documents, with
+//!   [`StoreError::Unavailable`] where it has to give up. After that error the caller knows nothing
+//!   about whether the change was made.
+//! - **Threads.** Every method may be called from any thread at the same time.
+
+pub mod memory;
+pub mod mysql;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::job::{Failure, Job, JobId, NewJob};
+use crate::queue_definition::{QueueDefinition, Routing};
+use crate::wake::Wake;
+
+/// The name of a queue, shared by everything that concerns it.
+pub type QueueName = Arc<str>;
+
+/// Everything that the daemon needs of a store.
+pub trait Store: Definitions + Jobs + Inspection {
+    /// One line for the log at start: which store, where it lies, what it promises. No secret.
+    fn describe(&self) -> String;
+
+    /// The store's clock, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn now_ms(&self) -> Result<u64, StoreError>;
+
+    /// Ends the store's threads and connections. Leases must have been dropped before.
+    fn close(&self);
+}
+
+/// The definitions of queues and routings. Few, small, seldom changed.
+pub trait Definitions: Send + Sync {
+    /// What changes whenever a definition or routing does, on any node. Cheap.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// All definitions as they stand: queues by name, routings by queue name, then category.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn definitions(&self) -> Result<Snapshot, StoreError>;
+
+    /// Creates or replaces a queue, its tables included, and answers what is stored now. One
+    /// that changes nothing leaves the revision alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where a new queue would share its tables with a differently
+    /// named one; [`StoreError::Unavailable`].
+    fn put_queue(&self, queue: &QueueDefinition) -> Result<QueueDefinition, StoreError>;
+
+    /// Deletes a queue's definition and answers what it was; `None` if there was none. Its jobs,
+    /// its failures and the routings to it stay.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn delete_queue(&self, name: &str) -> Result<Option<QueueDefinition>, StoreError>;
+
+    /// Creates or replaces the routing of a category. One that changes nothing leaves the
+    /// revision alone.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] if there is no such queue; [`StoreError::Unavailable`].
+    fn put_routing(&self, routing: &Routing) -> Result<(), StoreError>;
+
+    /// Deletes the routing of a category and answers what it was; `None` if there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn delete_routing(&self, category: &str) -> Result<Option<Routing>, StoreError>;
+}
+
+/// A state of the definitions: equal revisions mean equal definitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Revision {
+    /// Counts the changes of queues.
+    pub queues: u64,
+    /// Counts the changes of routings.
+    pub routings: u64,
+}
+
+/// All definitions at one revision, or a later one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Read before the rest, so that what changed meanwhile is seen as a change next time.
+    pub revision: Revision,
+    /// By name.
+    pub queues: Vec<QueueDefinition>,
+    /// By queue name, then category.
+    pub routings: Vec<Routing>,
+}
+
+/// Jobs on their way: in at [`push`](Jobs::push), taken by [`Lease::grab`], out at
+/// [`settle`](Jobs::settle).
+pub trait Jobs: Send + Sync {
+    /// Stores a batch of new jobs in one commit and answers for each, in the same order. The
+    /// ids of one queue's jobs grow in the order of the batch.
+    ///
+    /// Each row's error is its own: [`StoreError::TooLarge`] or [`StoreError::Rejected`] for one
+    /// that the store refuses, [`StoreError::NotFound`] where the queue has no tables,
+    /// [`StoreError::Unavailable`] where it cannot be known whether it was stored.
+    fn push(&self, batch: &[Push]) -> Vec<Result<Pushed, StoreError>>;
+
+    /// Stores what became of grabbed jobs, in one transaction, and answers for each whether its
+    /// row was still there and still ours.
+    ///
+    /// A completed job's row is deleted by id and creation time, whoever holds the lease now: it
+    /// is done, and deleting it spares a duplicate. A retry or a failure changes the row only
+    /// while it is grabbed under the settlement's token. A failure is inserted into the
+    /// failure log and deleted from the queue in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing is known; settling the same batch again is safe.
+    fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
+
+    /// Stands for a queue's lease until the answer is dropped. `wake` is called when the
+    /// lease is granted and when it is lost.
+    fn campaign(&self, queue: &QueueName, wake: Wake) -> Box<dyn Campaign>;
+}
+
+/// A job to be stored in a queue.
+#[derive(Clone, Debug)]
+pub struct Push {
+    /// Which queue.
+    pub queue: QueueName,
+    /// What is stored.
+    pub job: NewJob,
+}
+
+/// What the store gave a new job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// Its id.
+    pub id: JobId,
+    /// When it was stored, by the store's clock.
+    pub created_at_ms: u64,
+    /// When it is due, likewise.
+    pub next_try_ms: u64,
+}
+
+/// What became of a grabbed job.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its id.
+    pub job_id: JobId,
+    /// Its creation time: with the id it names the row even if a server gives an id again.
+    pub created_at_ms: u64,
+    /// The token under which it was grabbed.
+    pub token: Token,
+    /// What to do with its row.
+    pub step: Step,
+}
+
+/// What a settlement does to a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Delete it: done.
+    Complete,
+    /// Back to waiting: due `retry_delay` from now, one try fewer, one failure more.
+    Retry,
+    /// Into the failure log, with this as its `result` (JSON text) and one failure more.
+    Fail(Vec<u8>),
+}
+
+/// Whether a settlement found its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Yes, and it was changed.
+    Stored,
+    /// No: the job has another owner by now, or somebody deleted it. Leave it.
+    Gone,
+}
+
+/// Who grabbed a row: drawn at random when a lease begins, never 0, at most 63 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Token(pub u64);
+
+/// A node's standing for a queue's lease; dropping it withdraws and gives up the lease.
+pub trait Campaign: Send {
+    /// The lease, while this node holds one. Cheap; asks nobody.
+    fn lease(&self) -> Option<Arc<dyn Lease>>;
+}
+
+/// The right to run a queue's jobs. Held by one node at a time; what that rests on is told by
+/// each driver.
+pub trait Lease: Send + Sync {
+    /// What marks the rows grabbed under this lease.
+    fn token(&self) -> Token;
+
+    /// Whether it still stands, by this node's own knowledge and clock. Cheap; asks nobody.
+    /// Once false, never true again. To be looked at before each job is started.
+    fn is_held(&self) -> bool;
+
+    /// Takes up to `room` due jobs, oldest `next_try` first, then lowest id.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: rows may have been grabbed all the same; the next
+    /// [`recover`](Lease::recover) finds them, since this process does not know them.
+    fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// Puts back to waiting the rows that are grabbed and that nobody works on: those under
+    /// another token or none, and those under ours for which `known` is false. In batches, by
+    /// id. Answers how many.
+    ///
+    /// Not to be called while a `grab` of the same lease runs: what it grabs is not yet known.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn recover(&self, known: &dyn Fn(JobId) -> bool) -> Result<u64, StoreError>;
+
+    /// Puts grabbed jobs back to waiting, unchanged, as if they had never been grabbed. Rows not
+    /// grabbed under this token stay as they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn put_back(&self, jobs: &[JobId]) -> Result<(), StoreError>;
+}
+
+/// Looking into queues and the failure log. Works for every queue that has tables, whether
+/// defined or not; a queue without answers [`StoreError::NotFound`].
+pub trait Inspection: Send + Sync {
+    /// Up to `page.limit` jobs after `page.after`, by `next_try`, then id.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Unavailable`].
+    fn jobs(&self, queue: &str, listing: Listing, page: &Page) -> Result<Vec<Job>, StoreError>;
+
+    /// One job.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the queue, [`StoreError::Unavailable`].
+    fn job(&self, queue: &str, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Deletes a job and answers what it was.
+    ///
+    /// # Errors
+    /// As [`job`](Inspection::job).
+    fn delete_job(&self, queue: &str, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// Up to `page.limit` failures after `page.after`.
+    ///
+    /// # Errors
+    /// As [`jobs`](Inspection::jobs).
+    fn failures(
+        &self,
+        queue: &str,
+        order: FailureOrder,
+        page: &Page,
+    ) -> Result<Vec<Failure>, StoreError>;
+
+    /// One failure.
+    ///
+    /// # Errors
+    /// As [`job`](Inspection::job).
+    fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError>;
+
+    /// Deletes a failure and answers what it was.
+    ///
+    /// # Errors
+    /// As [`job`](Inspection::job).
+    fn delete_failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError>;
+
+    /// Who holds the queue's lease; `None` if nobody does.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError>;
+}
+
+/// Which jobs to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// Running, or about to.
+    Grabbed,
+    /// Due, and not running yet.
+    Waiting,
+    /// Not yet due.
+    Deferred,
+}
+
+/// A part of a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// At most this many rows.
+    pub limit: usize,
+    /// Only rows after this one, in the order of the listing.
+    pub after: Option<Position>,
+    /// Which end comes first. Failures are always listed descending.
+    pub direction: Direction,
+}
+
+/// Where a row stands in a listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// The row's time in the listing's order, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The row's id.
+    pub id: u64,
+}
+
+/// Which end of a listing comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Oldest first.
+    Ascending,
+    /// Latest first.
+    Descending,
+}
+
+/// How failures are ordered, latest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureOrder {
+    /// By when they entered the failure log (their id; the position's time is `failed_at`).
+    Failed,
+    /// By when their jobs were pushed (`created_at`, then id).
+    Created,
+}
+
+/// The node that holds a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// How the store calls the session that holds it.
+    pub id: String,
+    /// The host it comes from, without the port.
+    pub host: String,
+}
+
+/// Why a store did not do what it was asked, split by what the caller can do about it. The texts
+/// are for people, and hold no secret and no SQL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// It cannot be reached or is not able to at the moment. Trying again may help.
+    Unavailable(String),
+    /// The queue asked about is not there.
+    NotFound(String),
+    /// A row is too large for the store. The text names the limit.
+    TooLarge(String),
+    /// A definition would share its tables with another one.
+    Conflict(String),
+    /// The store refuses this row and always will.
+    Rejected(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Unavailable(text)
+            | StoreError::NotFound(text)
+            | StoreError::TooLarge(text)
+            | StoreError::Conflict(text)
+            | StoreError::Rejected(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
