@@ -4,6 +4,8 @@
 
 pub mod wake;
 
+pub mod threads;
+
 pub mod job;
 pub mod queue_definition;
 

@@ -219,15 +219,16 @@ pub trait Lease: Send + Sync {
     /// [`recover`](Lease::recover) finds them, since this process does not know them.
     fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError>;
 
-    /// Puts back to waiting the rows that are grabbed and that nobody works on: those under
-    /// another token or none, and those under ours for which `known` is false. In batches, by
-    /// id. Answers how many.
+    /// Puts back to waiting the grabbed rows that nobody works on: those without a token, and
+    /// those for which `known` says that this process does not have the job in hand under the
+    /// row's token (which may be that of an earlier lease: what was started under it still runs).
+    /// In batches, by id. Answers how many.
     ///
     /// Not to be called while a `grab` of the same lease runs: what it grabs is not yet known.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    fn recover(&self, known: &dyn Fn(JobId) -> bool) -> Result<u64, StoreError>;
+    fn recover(&self, known: &dyn Fn(JobId, Token) -> bool) -> Result<u64, StoreError>;
 
     /// Puts grabbed jobs back to waiting, unchanged, as if they had never been grabbed. Rows not
     /// grabbed under this token stay as they are.
