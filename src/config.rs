@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 pub use command_line::{Command, parse};
-pub use doc::{help, markdown};
+pub use doc::{help, markdown, text_of};
 pub use value::{Driver, DsnText, Level, Value};
 
 /// One row of the table.
@@ -174,7 +174,8 @@ settings! {
     /// workers' own limit spares requests into connections about to close.
     dispatch_idle_conn_timeout: u32, "SECONDS" = "2";
     /// The `User-Agent` of requests to workers.
-    dispatch_user_agent: String, "TEXT" = ("`Fireworq/<version>`", |_| concat!("Fireworq/", env!("CARGO_PKG_VERSION")).into());
+    dispatch_user_agent: String, "TEXT" =
+        ("`Fireworq/<version>`", |_| concat!("Fireworq/", env!("CARGO_PKG_VERSION")).into());
     /// The time that a worker may take for a job whose `timeout` is 0, in seconds; 0 for no
     /// limit, so that a worker that never answers holds its place for ever.
     dispatch_default_timeout: u32, "SECONDS" = "0";

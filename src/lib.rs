@@ -2,8 +2,11 @@
 //!
 //! The modules stand in reading order; each uses only those above it (`tests/layering.rs`).
 
-pub mod wake;
+#[cfg(test)]
+mod child_process;
 
+pub mod clock;
+pub mod wake;
 pub mod threads;
 
 pub mod job;
@@ -11,17 +14,3 @@ pub mod queue_definition;
 
 pub mod config;
 pub mod logs;
-
-pub mod store;
-
-pub mod dispatch;
-pub mod intake;
-pub mod settler;
-
-pub mod queue;
-pub mod registry;
-
-pub mod http;
-
-pub mod service;
-pub mod signals;

@@ -143,7 +143,7 @@ pub fn validate_queue_name(name: &str) -> Result<(), Invalid> {
     let chars = name.chars().count();
     if chars > MAX_QUEUE_NAME_CHARS {
         return Err(Invalid(format!(
-            "the name of a queue has at most {MAX_QUEUE_NAME_CHARS} characters; this one has {chars}"
+            "a queue's name has at most {MAX_QUEUE_NAME_CHARS} characters; this one has {chars}"
         )));
     }
     if name.chars().any(char::is_control) {

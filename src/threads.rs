@@ -47,6 +47,11 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 
 /// Joins a thread if it ends before `deadline`; answers whether it did.
 pub fn join_until(thread: JoinHandle<()>, deadline: Instant) -> bool {
+    ends_by(&thread, deadline) && thread.join().is_ok()
+}
+
+/// Waits until a thread ends, but not beyond `deadline`; answers whether it did.
+pub fn ends_by(thread: &JoinHandle<()>, deadline: Instant) -> bool {
     // The standard library has no join with a time-out; a stop can afford to look now and then.
     while !thread.is_finished() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -55,5 +60,5 @@ pub fn join_until(thread: JoinHandle<()>, deadline: Instant) -> bool {
         }
         std::thread::sleep(left.min(Duration::from_millis(2)));
     }
-    thread.join().is_ok()
+    true
 }

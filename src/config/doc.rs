@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Default, Setting, TABLE};
+use super::{Command, Default, Setting, TABLE};
 
 impl Setting {
     /// The default in words: the value in backquotes, or the rule, or nothing.
@@ -17,6 +17,17 @@ impl Setting {
     /// The doc as one paragraph.
     fn paragraph(&self) -> String {
         self.doc.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
+    }
+}
+
+/// What a command other than running the daemon prints.
+pub fn text_of(command: &Command) -> String {
+    match command {
+        Command::Run(_) => String::new(),
+        Command::Version => concat!("Fireworq ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
+        Command::License => include_str!("../../LICENSE").to_owned(),
+        Command::Credits => include_str!("../../doc/credits.md").to_owned(),
+        Command::Help => help(),
     }
 }
 

@@ -96,7 +96,8 @@ impl fmt::Display for Driver {
 }
 
 /// The weight of a line in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// For whoever looks for a fault.
     Debug,
