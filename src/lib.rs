@@ -6,6 +6,7 @@
 mod child_process;
 
 pub mod clock;
+pub mod tls;
 pub mod wake;
 pub mod threads;
 
@@ -14,3 +15,5 @@ pub mod queue_definition;
 
 pub mod config;
 pub mod logs;
+
+pub mod store;

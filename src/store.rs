@@ -24,12 +24,24 @@ pub mod mysql;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::{ConfigError, Driver, Settings};
 use crate::job::{Failure, Job, JobId, NewJob};
 use crate::queue_definition::{QueueDefinition, Routing};
 use crate::wake::Wake;
 
 /// The name of a queue, shared by everything that concerns it.
 pub type QueueName = Arc<str>;
+
+/// Opens the store that the settings ask for. It need not be reachable yet.
+///
+/// # Errors
+/// A setting cannot be used, in words for the operator.
+pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, ConfigError> {
+    match settings.driver {
+        Driver::Mysql => Ok(Arc::new(mysql::MySqlStore::open(settings)?)),
+        Driver::InMemory => Ok(Arc::new(memory::MemoryStore::new())),
+    }
+}
 
 /// Everything that the daemon needs of a store.
 pub trait Store: Definitions + Jobs + Inspection {

@@ -1,0 +1,13 @@
+//! What the tests stand on: real servers that end with the test process, waiting with a deadline.
+//!
+//! Shared by every test binary (`mod support;`); each uses a part of it.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support")]
+
+pub mod guard;
+pub mod http;
+pub mod mariadb;
+pub mod proxy;
+pub mod wait;
+pub mod worker;
