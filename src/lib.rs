@@ -17,3 +17,7 @@ pub mod config;
 pub mod logs;
 
 pub mod store;
+
+pub mod dispatch;
+pub mod intake;
+pub mod settler;

@@ -19,8 +19,10 @@ use crate::threads;
 
 /// Rows of one commit at the most.
 const MAX_ROWS: usize = 512;
-/// Waits between two tries to store what could not be stored: the first and the longest.
-const RETRY_WAIT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// The wait before the second try to store what could not be stored; it doubles from try to try.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// Where the doubling ends.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Told what became of a settlement. Called on the settler's thread: it must not block.
 pub type SettleDone = Box<dyn FnOnce(Settled) + Send>;
@@ -30,22 +32,27 @@ struct Entry {
     done: SettleDone,
 }
 
+enum Message {
+    Settle(Entry),
+    Close,
+}
+
 /// The way out for jobs that were tried.
 pub struct Settler {
-    sender: Sender<Entry>,
+    handle: SettlerHandle,
     give_up: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-/// The end of a [`Settler`] that workers hold. The settler ends when all are dropped.
+/// The end of a [`Settler`] that workers hold.
 #[derive(Clone)]
-pub struct SettlerHandle(Sender<Entry>);
+pub struct SettlerHandle(Sender<Message>);
 
 impl SettlerHandle {
     /// Hands on what became of a job. Never blocks; `done` is called once it is stored.
     pub fn settle(&self, settlement: Settlement, done: SettleDone) {
-        // The thread outlives every handle; if it has died, the daemon is about to end.
-        let _ = self.0.send(Entry { settlement, done });
+        // Gone only after a close, when the row stays grabbed until a primary recovers it.
+        let _ = self.0.send(Message::Settle(Entry { settlement, done }));
     }
 }
 
@@ -60,23 +67,22 @@ impl Settler {
         let give_up = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&give_up);
         let thread = threads::spawn("settler".to_owned(), move || {
-            Loop { store: &*store, kept: Vec::new(), wait: RETRY_WAIT.0 }.run(&receiver, &told);
+            let kept = Vec::new();
+            Loop { store: &*store, kept, wait: FIRST_WAIT, is_open: true }.run(&receiver, &told);
         })?;
-        Ok(Settler { sender, give_up, thread })
+        Ok(Settler { handle: SettlerHandle(sender), give_up, thread })
     }
 
     /// An end to hand outcomes to.
     pub fn handle(&self) -> SettlerHandle {
-        SettlerHandle(self.sender.clone())
+        self.handle.clone()
     }
 
     /// Stores what is waiting and ends the thread; answers whether all was stored by `deadline`.
-    /// Every handle must have been dropped.
     pub fn close(self, deadline: Instant) -> bool {
-        drop(self.sender);
-        let give_up = self.give_up;
+        let _ = self.handle.0.send(Message::Close);
         let finished = threads::join_until(self.thread, deadline);
-        give_up.store(true, Ordering::Relaxed);
+        self.give_up.store(true, Ordering::Relaxed);
         finished
     }
 }
@@ -85,27 +91,24 @@ struct Loop<'a> {
     store: &'a dyn Store,
     /// What could not be stored yet.
     kept: Vec<Entry>,
-    /// How long to wait before the next try.
+    /// How long to wait before the next try to store what is kept.
     wait: Duration,
+    /// Whether more can come.
+    is_open: bool,
 }
 
 impl Loop<'_> {
-    fn run(&mut self, receiver: &Receiver<Entry>, give_up: &AtomicBool) {
-        let mut open = true;
-        while open || !self.kept.is_empty() {
+    fn run(&mut self, receiver: &Receiver<Message>, give_up: &AtomicBool) {
+        while (self.is_open || !self.kept.is_empty()) && !give_up.load(Ordering::Relaxed) {
             let mut batch = mem::take(&mut self.kept);
             if batch.is_empty() {
-                match receiver.recv() {
-                    Ok(entry) => batch.push(entry),
-                    Err(_) => return,
-                }
+                self.take(receiver.recv().ok(), &mut batch);
             } else {
-                open = self.pause(receiver, &mut batch, open);
+                self.pause(receiver, &mut batch);
             }
-            if give_up.load(Ordering::Relaxed) {
-                return;
+            while batch.len() < MAX_ROWS && !receiver.is_empty() {
+                self.take(receiver.try_recv().ok(), &mut batch);
             }
-            batch.extend(receiver.try_iter().take(MAX_ROWS.saturating_sub(batch.len())));
             while !batch.is_empty() {
                 let rest = batch.split_off(batch.len().min(MAX_ROWS));
                 self.store_batch(mem::replace(&mut batch, rest));
@@ -113,40 +116,44 @@ impl Loop<'_> {
         }
     }
 
-    /// Waits before a new try, gathering what comes meanwhile. Answers whether more can come.
-    fn pause(&mut self, receiver: &Receiver<Entry>, batch: &mut Vec<Entry>, open: bool) -> bool {
-        let until = Instant::now() + self.wait;
-        self.wait = (self.wait * 2).min(RETRY_WAIT.1);
-        if !open {
-            std::thread::sleep(self.wait);
-            return false;
+    fn take(&mut self, message: Option<Message>, batch: &mut Vec<Entry>) {
+        match message {
+            Some(Message::Settle(entry)) => batch.push(entry),
+            Some(Message::Close) | None => self.is_open = false,
         }
+    }
+
+    /// Waits before a new try, gathering what comes meanwhile.
+    fn pause(&mut self, receiver: &Receiver<Message>, batch: &mut Vec<Entry>) {
+        let until = Instant::now() + self.wait;
+        self.wait = (self.wait * 2).min(LONGEST_WAIT);
         loop {
             match receiver.recv_deadline(until) {
-                Ok(entry) => batch.push(entry),
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
+                Ok(message) => self.take(Some(message), batch),
+                Err(RecvTimeoutError::Timeout) => return,
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                    return;
+                }
             }
         }
     }
 
     fn store_batch(&mut self, batch: Vec<Entry>) {
-        let settlements: Vec<Settlement> = batch.iter().map(|e| e.settlement.clone()).collect();
-        match self.store.settle(&settlements) {
-            Ok(settled) => {
-                self.wait = RETRY_WAIT.0;
-                for (entry, settled) in batch.into_iter().zip(settled) {
-                    (entry.done)(settled);
+        match self.settle(batch) {
+            Ok(()) => {
+                if self.wait != FIRST_WAIT {
+                    log::info!("the outcomes that waited are stored");
+                    self.wait = FIRST_WAIT;
                 }
             }
-            Err(error) => self.store_by_queue(batch, &error),
+            Err((batch, error)) => self.store_by_queue(batch, &error),
         }
     }
 
     /// After a failed batch: each queue alone, so that one whose table is stuck, or gone, does
     /// not hold up the others.
     fn store_by_queue(&mut self, batch: Vec<Entry>, error: &StoreError) {
-        log::warn!("{} outcomes could not be stored and are kept: {error}", batch.len());
         let mut queues: Vec<(QueueName, Vec<Entry>)> = Vec::new();
         for entry in batch {
             match queues.iter_mut().find(|(queue, _)| *queue == entry.settlement.queue) {
@@ -154,24 +161,39 @@ impl Loop<'_> {
                 None => queues.push((Arc::clone(&entry.settlement.queue), vec![entry])),
             }
         }
-        let alone = queues.len() == 1;
+        let is_only_one = queues.len() == 1;
         for (queue, entries) in queues {
-            let settlements: Vec<Settlement> =
-                entries.iter().map(|e| e.settlement.clone()).collect();
-            let result = if alone { Err(error.clone()) } else { self.store.settle(&settlements) };
+            let result =
+                if is_only_one { Err((entries, error.clone())) } else { self.settle(entries) };
             match result {
-                Ok(settled) => {
-                    entries.into_iter().zip(settled).for_each(|(e, settled)| (e.done)(settled));
+                Ok(()) => {}
+                Err((entries, StoreError::NotFound(_))) => {
+                    let count = entries.len();
+                    log::warn!(queue = &*queue; "its table is gone, and {count} jobs with it");
+                    entries.into_iter().for_each(|entry| (entry.done)(Settled::Gone));
                 }
-                Err(StoreError::NotFound(_)) => {
-                    log::warn!(
-                        "queue {queue}: its table is gone, and so are {} jobs",
-                        entries.len()
-                    );
-                    entries.into_iter().for_each(|e| (e.done)(Settled::Gone));
+                Err((entries, error)) => {
+                    // Said when it begins, not at each try.
+                    if self.wait == FIRST_WAIT {
+                        let count = entries.len();
+                        log::warn!(queue = &*queue; "{count} outcomes wait for the store: {error}");
+                    }
+                    self.kept.extend(entries);
                 }
-                Err(_) => self.kept.extend(entries),
             }
+        }
+    }
+
+    /// Stores a batch and tells everybody; gives it back with the error if that fails.
+    fn settle(&self, batch: Vec<Entry>) -> Result<(), (Vec<Entry>, StoreError)> {
+        let settlements: Vec<Settlement> = batch.iter().map(|e| e.settlement.clone()).collect();
+        match self.store.settle(&settlements) {
+            Ok(settled) => {
+                debug_assert_eq!(settled.len(), batch.len());
+                batch.into_iter().zip(settled).for_each(|(entry, settled)| (entry.done)(settled));
+                Ok(())
+            }
+            Err(error) => Err((batch, error)),
         }
     }
 }
