@@ -21,3 +21,6 @@ pub mod store;
 pub mod dispatch;
 pub mod intake;
 pub mod settler;
+
+pub mod queue;
+pub mod registry;
