@@ -24,3 +24,5 @@ pub mod settler;
 
 pub mod queue;
 pub mod registry;
+
+pub mod http;

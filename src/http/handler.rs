@@ -1,0 +1,153 @@
+//! The way of a request through the API.
+//!
+//! What needs no store is answered on the thread that read the request. What reads the store runs
+//! on a few blocking threads (`api-N`). A push goes to the intake. So no thread of the front
+//! ever waits.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::api::{Api, Call};
+use super::error::Refusal;
+use super::route::{self, Action};
+use super::{Handler, Reply, Request, Response, job};
+use crate::logs::AccessEntry;
+use crate::queue_definition::validate_category;
+use crate::threads;
+
+/// Threads that may wait for the store.
+const BLOCKING_THREADS: usize = 6;
+/// Requests that may wait for one of them.
+const MAX_WAITING: usize = 1000;
+/// How long they may: whoever waited longer is told to come back.
+const MAX_WAIT: Duration = Duration::from_secs(4);
+
+/// A request that waits for a blocking thread.
+struct Task {
+    action: Action,
+    call: Call,
+    reply: Reply,
+    since: Instant,
+}
+
+/// The handler of all requests, with its blocking threads.
+pub struct ApiHandler {
+    api: Arc<Api>,
+    /// `None` after the close.
+    tasks: Mutex<Option<Sender<Task>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl ApiHandler {
+    /// Starts the blocking threads.
+    ///
+    /// # Errors
+    /// The system does not give a thread.
+    pub fn start(api: Api) -> io::Result<ApiHandler> {
+        let api = Arc::new(api);
+        let (sender, receiver) = bounded(MAX_WAITING);
+        let mut threads = Vec::new();
+        for number in 1..=BLOCKING_THREADS {
+            let (api, receiver) = (Arc::clone(&api), receiver.clone());
+            let body = move || run(&api, &receiver);
+            threads.push(threads::spawn(format!("api-{number}"), body)?);
+        }
+        Ok(ApiHandler { api, tasks: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+    }
+
+    /// Ends the blocking threads; answers whether they ended by `deadline`.
+    pub fn close(&self, deadline: Instant) -> bool {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        threads.into_iter().all(|thread| threads::join_until(thread, deadline))
+    }
+
+    /// Finds the queue and hands the job to the intake. A category that cannot be is refused
+    /// before anybody looks for its queue.
+    fn push(&self, task: Task) {
+        let category = task.call.value(0);
+        if let Err(invalid) = validate_category(category) {
+            return answer(task, Err(invalid.into()));
+        }
+        match self.api.registry.route(category) {
+            Ok(queue) => job::push(&self.api, task.call, queue, task.reply),
+            // Another node may have defined it a moment ago.
+            Err(_) => self.later(task),
+        }
+    }
+
+    fn later(&self, task: Task) {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // None while stopping: the front gives no further request, and a lost reply answers itself.
+        let Some(sender) = tasks.as_ref() else { return };
+        let sent = sender.try_send(task);
+        drop(tasks);
+        if let Err(refused) = sent {
+            let reason = "Too many requests wait for the store";
+            answer(refused.into_inner(), Err(Refusal::unavailable(reason)));
+        }
+    }
+}
+
+impl Handler for ApiHandler {
+    fn handle(&self, request: Request, reply: Reply) {
+        let (action, values) = match route::find(&request.method, &request.target) {
+            Ok(found) => found,
+            Err(error) => return reply.send(error.response(request.wants_problem())),
+        };
+        let call = Call { request, values };
+        let task = Task { action, call, reply, since: Instant::now() };
+        match action {
+            Action::Now(handler) => {
+                let result = handler(&self.api, &task.call);
+                answer(task, result);
+            }
+            Action::Store(_) => self.later(task),
+            Action::Push => self.push(task),
+        }
+    }
+
+    fn answered(&self, entry: &AccessEntry<'_>) {
+        self.api.access_log.write(entry);
+    }
+}
+
+fn run(api: &Api, tasks: &Receiver<Task>) {
+    for task in tasks {
+        // A reply that is dropped in a panic answers 500 by itself.
+        if catch_unwind(AssertUnwindSafe(|| handle(api, task))).is_err() {
+            log::error!("a request handler panicked; the request was answered 500");
+        }
+    }
+}
+
+fn handle(api: &Api, task: Task) {
+    if task.since.elapsed() > MAX_WAIT {
+        return answer(task, Err(Refusal::unavailable("The store does not keep up")));
+    }
+    match task.action {
+        Action::Now(handler) | Action::Store(handler) => {
+            let result = handler(api, &task.call);
+            answer(task, result);
+        }
+        Action::Push => {
+            let category = task.call.value(0);
+            let routed = api.registry.refresh().map_err(Refusal::from);
+            match routed.and_then(|()| api.registry.route(category).map_err(Refusal::from)) {
+                Ok(queue) => job::push(api, task.call, queue, task.reply),
+                Err(error) => answer(task, Err(error)),
+            }
+        }
+    }
+}
+
+fn answer(task: Task, result: Result<Response, Refusal>) {
+    let wants_problem = task.call.request.wants_problem();
+    task.reply.send(result.unwrap_or_else(|error| error.response(wants_problem)));
+}

@@ -1,0 +1,6 @@
+//! The front against real sockets.
+
+mod fixture;
+mod framing;
+mod lifecycle;
+mod limits;
