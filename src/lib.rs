@@ -26,3 +26,8 @@ pub mod queue;
 pub mod registry;
 
 pub mod http;
+
+pub mod service;
+pub mod signals;
+
+pub mod daemon;

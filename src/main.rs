@@ -1,3 +1,63 @@
-//! The daemon.
+//! The daemon: parse, start, wait, stop.
 
-fn main() {}
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fireworq::config::{self, Command, Settings};
+use fireworq::daemon::{Daemon, StartError};
+use fireworq::logs::{self, Logs};
+use fireworq::service::{self, PidFile, systemd};
+use fireworq::signals::Signals;
+
+/// For a daemon of which a thread has died.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let result = match config::parse(arguments, &|name| std::env::var(name).ok()) {
+        Ok(Command::Run(settings)) => run(&settings),
+        Ok(command) => {
+            print!("{}", config::text_of(&command));
+            Ok(0)
+        }
+        Err(error) => Err(StartError::Setting(error.to_string())),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        eprintln!("fireworq: {error}");
+        error.exit_code()
+    }))
+}
+
+/// Runs the daemon to its end and answers its exit code.
+fn run(settings: &Settings) -> Result<u8, StartError> {
+    // Before anything else: a thread that is there already would take signals.
+    let blocked = Signals::block()?;
+    service::raise_descriptor_limit()?;
+    let logs = Arc::new(Logs::start(settings)?);
+    let reopened = Arc::clone(&logs);
+    let signals = blocked.start(move || reopened.reopen())?;
+    let code = serve(settings, &logs, &signals);
+    if let (Err(error), false) = (&code, settings.error_log.is_empty()) {
+        log::error!(target: logs::FATAL, "{error}");
+    }
+    logs.close();
+    code
+}
+
+fn serve(settings: &Settings, logs: &Logs, signals: &Signals) -> Result<u8, StartError> {
+    let listeners = service::listeners(&settings.bind)?;
+    let pid_file = PidFile::create_if_named(&settings.pid)?;
+    let daemon = Daemon::start(settings, logs, listeners)?;
+    systemd::ready();
+    let asked = daemon.wait(signals.stops());
+    log::info!("stopping{}", asked.map_or(String::new(), |signal| format!(": {}", signal.name())));
+    systemd::stopping();
+    let timeout = Duration::from_secs(settings.shutdown_timeout.into());
+    let cut_short = daemon.stop(Instant::now() + timeout, signals.stops());
+    if let Some(pid_file) = pid_file {
+        pid_file.remove();
+    }
+    let code = if asked.is_some() { 0 } else { FAILED };
+    Ok(cut_short.map_or(code, |signal| signal.exit_code()))
+}

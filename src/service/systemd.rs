@@ -1,0 +1,42 @@
+//! What the daemon tells systemd, or another service manager with its protocol. Without one,
+//! that is nothing.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+/// It takes requests. To be said again after [`reloading`].
+pub fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// It is about to reopen its logs.
+pub fn reloading() {
+    // `Type=notify-reload` asks for the time with it.
+    match NotifyState::monotonic_usec_now() {
+        Ok(time) => tell(&[NotifyState::Reloading, time]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// It is about to end.
+pub fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// It is alive. To be said every [`beat_interval`].
+pub fn beat() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+/// How often [`beat`] is awaited: half the time after which the daemon would be taken for hung.
+/// `None` where nobody watches.
+pub fn beat_interval() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|time| !time.is_zero()).map(|time| time / 2)
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        log::warn!("cannot tell the service manager {states:?}: {error}");
+    }
+}
