@@ -1,0 +1,104 @@
+//! A network between node and database that goes silent, or cuts connections at any point.
+
+use std::time::{Duration, Instant};
+
+use crate::failures::{JOB, THROTTLED, WORKERS};
+use crate::ledger::{Delivery, Fate, Ledger, Load};
+use crate::nodes::{BUSY, REPLACED, define, is_primary, named, rows, start, wait_until_primary};
+use crate::support::mariadb;
+use crate::support::proxy::Proxy;
+use crate::support::wait::{SOON, until};
+use crate::support::worker::Reaction;
+
+/// How long a push may take to be refused.
+const REFUSED_WITHIN: Duration = Duration::from_secs(5);
+/// How many connections are cut, and after how many packets at most.
+const CUTS: usize = 60;
+const PACKETS: u64 = 40;
+
+#[test]
+fn a_primary_in_a_black_hole_stops_before_another_node_begins() {
+    let server = mariadb::shared();
+    let database = server.create_database();
+    let proxy = Proxy::to(server.port());
+    let one = named("one", &database.dsn_at(proxy.port())).start();
+    define(&one, "q", THROTTLED);
+    wait_until_primary(&one, "q");
+    let two = start("two", &database);
+    let ledger = Ledger::with_slow_worker(JOB);
+    ledger.push_all(200, one.address(), "q");
+    ledger.wait_for_count(15, SOON);
+
+    proxy.freeze();
+    let silent = Instant::now();
+    let load = Load::start(3, &ledger, &[one.address()], "q", Duration::from_millis(50));
+    let first = ledger.wait_for("a delivery by the other node", REPLACED, |job| job.node == "two");
+    assert!(is_primary(&two, "q"));
+    assert!(!is_primary(&one, "q"));
+    ledger.push_all(20, two.address(), "q");
+    ledger.wait_for("a further delivery", SOON, |job| {
+        job.node == "two" && job.at > first.at + Duration::from_secs(1)
+    });
+    load.stop();
+    let slowest = ledger.slowest_push();
+    assert!(slowest < REFUSED_WITHIN + BUSY, "{slowest:?}");
+    let of_one = |job: &&Delivery| job.node == "one" && job.at > first.at;
+    assert_eq!(ledger.deliveries().iter().filter(of_one).count(), 0, "both at once");
+
+    proxy.thaw();
+    until("pushes through the healed network are stored", SOON, || {
+        ledger.push(one.address(), "q").fate == Fate::Acknowledged
+    });
+    let repeated = ledger.close_after_fault(&database, &["q"], |job| {
+        job.node == "one" && job.is_unsettled_at(silent, JOB)
+    });
+    assert!(repeated <= 2 * WORKERS, "{repeated} repeated");
+}
+
+#[test]
+fn connections_cut_at_any_point_strand_and_lose_nothing() {
+    let server = mariadb::shared();
+    let database = server.create_database();
+    let proxy = Proxy::to(server.port());
+    let node = named("one", &database.dsn_at(proxy.port())).start();
+    define(&node, "q", r#"{"max_workers":5,"polling_interval":50}"#);
+    wait_until_primary(&node, "q");
+    let fails = |key: &str| key.ends_with(['0', '5']);
+    let ledger = Ledger::with_failures(fails, move |key| {
+        let fails = fails(key);
+        let reaction = if fails { Reaction::permanent_failure() } else { Reaction::success() };
+        reaction.after(Duration::from_millis(20))
+    });
+    let load = Load::start(4, &ledger, &[node.address()], "q", Duration::from_millis(10));
+    let mut random = Random::seeded();
+    for _ in 0..CUTS {
+        proxy.cut_at_packet(usize::try_from(random.next() % PACKETS).unwrap() + 1);
+        until("a connection is cut", SOON, || proxy.has_cut());
+    }
+    load.stop();
+    assert!(ledger.count(Fate::Acknowledged) > CUTS, "{}", ledger.count(Fate::Acknowledged));
+    // Whatever was cut, this one node knew all the time what it had in hand.
+    ledger.close(&database, &["q"]);
+    assert_eq!(rows(&mut database.conn(), "q"), (0, 0));
+}
+
+/// Numbers that look random (xorshift), and come again with the same seed.
+struct Random(u64);
+
+impl Random {
+    /// With the seed in the variable `SEED`, else one of the time; prints it.
+    fn seeded() -> Random {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed: u64 = given.unwrap_or(now).max(1);
+        println!("SEED={seed}");
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
