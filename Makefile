@@ -1,0 +1,36 @@
+# The project's commands. `make` alone lists them.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint bench docs build
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build the daemon and run it, with no further set-up
+	$(CARGO) run --release --locked --bin fireworq -- $(ARGS)
+
+demo: ## see a few jobs delivered, one of them retried, and clean up
+	$(CARGO) build --release --locked --bin fireworq --example worker
+	sh examples/demo.sh
+
+test: ## run every test; installs a MariaDB server if there is none
+	sh tests/support/ensure.sh mariadbd mariadb-server
+	$(CARGO) test --locked
+
+lint: ## check formatting, lints, documentation, layering and generated pages
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) test --locked --test layering --test generated_docs
+
+bench: ## measure pushes, deliveries and latencies on each store
+	sh tests/support/ensure.sh mariadbd mariadb-server
+	$(CARGO) bench --locked --bench throughput -- $(ARGS)
+
+docs: ## make the generated pages anew
+	UPDATE_DOCS=1 $(CARGO) test --locked --test generated_docs
+
+build: ## build the daemon: target/release/fireworq
+	$(CARGO) build --release --locked --bin fireworq
