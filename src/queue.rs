@@ -71,8 +71,9 @@ struct Shared {
     /// The poller waits until no more than this many jobs wait for a worker; `usize::MAX` while
     /// it waits for nothing.
     low_mark: AtomicUsize,
-    /// Whether this node holds the lease.
-    is_primary: AtomicBool,
+    /// The lease, while this node is primary. The poller may be late to notice its end, since it
+    /// may be waiting for the store; the lease itself is not.
+    lease: Mutex<Option<Arc<dyn Lease>>>,
     stopping: AtomicBool,
     /// After a stop was begun: whether what was not started has been put back.
     put_back: (Mutex<bool>, Condvar),
@@ -111,7 +112,7 @@ impl Queue {
             running: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
             low_mark: AtomicUsize::new(usize::MAX),
-            is_primary: AtomicBool::new(false),
+            lease: Mutex::new(None),
             stopping: AtomicBool::new(false),
             put_back: (Mutex::new(false), Condvar::new()),
             wake,
@@ -160,7 +161,7 @@ impl Queue {
 
     /// Whether this node is primary for the queue.
     pub fn is_primary(&self) -> bool {
-        self.shared.is_primary.load(Ordering::Relaxed)
+        self.shared.is_primary()
     }
 
     /// Begins the stop: nothing more is grabbed or started, what was not started goes back to
@@ -210,6 +211,14 @@ impl Shared {
         (or(definition.polling_interval_ms, defaults.polling_interval_ms), workers as usize)
     }
 
+    fn is_primary(&self) -> bool {
+        self.lease().as_ref().is_some_and(|lease| lease.is_held())
+    }
+
+    fn lease(&self) -> MutexGuard<'_, Option<Arc<dyn Lease>>> {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_throttled(&self) -> bool {
         self.definition.read().unwrap_or_else(PoisonError::into_inner).is_throttled()
     }
@@ -246,7 +255,7 @@ impl Shared {
 
     fn stats_view(&self) -> StatsView {
         let mut view = self.stats.view();
-        if self.is_primary.load(Ordering::Relaxed) {
+        if self.is_primary() {
             let total = self.limits().1 as u64;
             let running = self.running.load(Ordering::Relaxed) as u64;
             view.active_nodes = 1;

@@ -54,7 +54,7 @@ pub(super) fn run(
         let _ = woken.recv_deadline(until);
     }
     poller.stop(woken);
-    queue.is_primary.store(false, Ordering::Relaxed);
+    queue.lease().take();
     // The lease goes last: until here no other node may run this queue's jobs.
     drop(campaign);
 }
@@ -84,10 +84,9 @@ impl Poller<'_> {
         if token(&lease) != token(&self.lease) {
             // Rows of the former primary are put back before anything is grabbed.
             self.next_recovery = Instant::now();
-            self.lease = lease;
-            let is_primary = self.lease.is_some();
-            let was_primary = self.queue.is_primary.swap(is_primary, Ordering::Relaxed);
-            match (was_primary, is_primary) {
+            self.queue.lease().clone_from(&lease);
+            let was_primary = std::mem::replace(&mut self.lease, lease).is_some();
+            match (was_primary, self.lease.is_some()) {
                 (_, true) => log::info!(queue = &*self.queue.name; "this node is primary"),
                 (true, false) => log::warn!(queue = &*self.queue.name; "no longer primary"),
                 (false, false) => {}
