@@ -26,7 +26,7 @@ pub const DRAINED: Duration = Duration::from_secs(40);
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long the outcome of a job may take to be stored after its worker has answered, while
 /// nothing is wrong but that the machine is busy.
-const STORED_WITHIN: Duration = Duration::from_millis(500);
+const STORED_WITHIN: Duration = Duration::from_secs(1);
 /// Pushes of a thread of [`Load`] at most.
 const MAX_LOAD: usize = 10_000;
 

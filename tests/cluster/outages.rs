@@ -17,8 +17,8 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 const WORKING_WITHIN: Duration = Duration::from_secs(3);
 /// Clients that push at once.
 const CLIENTS: usize = 1000;
-/// How long `/version` may take meanwhile.
-const VERSION_WITHIN: Duration = Duration::from_secs(1);
+/// How long `/version` may take meanwhile, nearly always.
+const VERSION_WITHIN: Duration = Duration::from_millis(500);
 
 #[test]
 fn jobs_that_run_while_the_database_dies_are_neither_lost_nor_repeated() {
@@ -122,7 +122,7 @@ fn tell_a_thousand_clients(server: &MariaDb, fail: impl Fn(), heal: impl Fn()) {
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(node.address())).collect();
 
     fail();
-    let slowest_version = std::thread::scope(|scope| {
+    let versions = std::thread::scope(|scope| {
         let (done, is_done) = crossbeam_channel::bounded::<()>(0);
         let address = node.address();
         let versions = scope.spawn(move || ask_for_version_until(address, &is_done));
@@ -130,7 +130,9 @@ fn tell_a_thousand_clients(server: &MariaDb, fail: impl Fn(), heal: impl Fn()) {
         drop(done);
         versions.join().unwrap()
     });
-    assert!(slowest_version < VERSION_WITHIN, "{slowest_version:?}");
+    let slow: Vec<_> = versions.iter().filter(|took| **took > VERSION_WITHIN).collect();
+    assert!(slow.len() <= versions.len() / 10, "{slow:?} of {}", versions.len());
+    assert!(slow.iter().all(|took| **took < VERSION_WITHIN + BUSY), "{slow:?}");
     heal();
     until("pushes are stored again", SOON, || {
         ledger.push(node.address(), "q").fate == Fate::Acknowledged
@@ -162,16 +164,19 @@ fn push_from_all(clients: &mut [Client], ledger: &Ledger) {
     }
 }
 
-/// Asks again and again until `done` is closed; answers how long the slowest answer took.
-fn ask_for_version_until(node: SocketAddr, done: &crossbeam_channel::Receiver<()>) -> Duration {
-    let mut slowest = Duration::ZERO;
+/// Asks again and again until `done` is closed; answers how long each answer took.
+fn ask_for_version_until(
+    node: SocketAddr,
+    done: &crossbeam_channel::Receiver<()>,
+) -> Vec<Duration> {
+    let mut took = Vec::new();
     while done.try_recv() == Err(crossbeam_channel::TryRecvError::Empty) {
         let began = Instant::now();
         assert_eq!(http::get(node, "/version").status, 200);
-        slowest = slowest.max(began.elapsed());
+        took.push(began.elapsed());
         std::thread::sleep(Duration::from_millis(10));
     }
-    slowest
+    took
 }
 
 /// Many systems let a process have 1,024 descriptors unless it asks for more.

@@ -15,8 +15,9 @@ use crate::support::http;
 use crate::support::mariadb::{self, MariaDb};
 use crate::support::wait::{SOON, until};
 
-/// How soon the other node dispatches when the primary has died or stopped.
-const TAKEOVER: Duration = Duration::from_secs(2);
+/// How soon the other node dispatches when the primary has died or stopped. It takes a fraction of
+/// this; what counts is that it is less than the lease time.
+const TAKEOVER: Duration = Duration::from_secs(3);
 /// Sessions that two nodes take, however many queues there are.
 const FEW_SESSIONS: u64 = 45;
 
@@ -72,7 +73,7 @@ fn another_node_takes_over_from_one_that_is_killed() {
     let repeated = ledger.close_after_fault(&database, &["q"], |delivery| {
         delivery.node == "one" && delivery.is_unsettled_at(killed, JOB)
     });
-    assert!(repeated <= 3 * WORKERS, "{repeated} repeated");
+    assert!(repeated <= 5 * WORKERS, "{repeated} repeated");
     assert!(is_primary(&two, "q"));
 }
 
