@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ struct State {
     queues: HashMap<QueueName, Running>,
     /// Category to queue.
     routes: HashMap<String, QueueName>,
+    /// No further queue is started: nobody would tell it to stop.
+    is_stopping: bool,
 }
 
 struct Running {
@@ -146,7 +148,10 @@ impl Registry {
 
     fn reconcile(&self, snapshot: Snapshot, retired: &mut Vec<Arc<Queue>>) {
         retired.retain(|queue| !queue.has_stopped());
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state_mut();
+        if state.is_stopping {
+            return;
+        }
         if state.revision.is_none() {
             warn_of_shared_tables(&snapshot);
         }
@@ -188,9 +193,11 @@ impl Registry {
         }
     }
 
-    /// Tells every queue to stop, without waiting.
+    /// Tells every queue to stop, without waiting, and lets no further one start.
     pub fn begin_stop(&self) {
-        self.state().queues.values().for_each(|running| running.queue.begin_stop());
+        let mut state = self.state_mut();
+        state.is_stopping = true;
+        state.queues.values().for_each(|running| running.queue.begin_stop());
     }
 
     /// Waits until every queue that was told to stop has put back what it had not started, but
@@ -216,6 +223,10 @@ impl Registry {
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn retired(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {

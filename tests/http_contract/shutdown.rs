@@ -12,6 +12,7 @@ use crate::support::worker::{Reaction, Worker};
 use crate::workers::{Held, count, wait_for};
 
 on_every_store! {
+    a_queue_made_during_a_stop_holds_nothing_up
     a_stop_lets_running_jobs_end
     every_signal_stops
     a_second_signal_ends_at_once
@@ -79,6 +80,26 @@ fn a_stop_ends_at_its_time_out(store: Store) {
     wait_for(&held, 1);
     node.signal(Signal::SIGTERM);
     node.wait(STOP);
+}
+
+/// Nobody would tell it to stop.
+fn a_queue_made_during_a_stop_holds_nothing_up(store: Store) {
+    let mut node = store.node(&["shutdown-timeout=60"]);
+    let queue = node.queue(&json!({}));
+    let held = Held::succeeding();
+    queue.push(&json!({ "url": held.url("/") }));
+    wait_for(&held, 1);
+    let mut in_hand = node.connect();
+    let head = "PUT /queue/late HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{";
+    in_hand.send(head.as_bytes()).unwrap();
+    node.signal(Signal::SIGTERM);
+    let address = node.address();
+    until("the stop has begun", SOON, || std::net::TcpStream::connect(address).is_err());
+    // The rest may come too late, or be answered.
+    let _ = in_hand.send(b"}");
+    let _ = in_hand.receive();
+    held.let_go();
+    assert_eq!(node.wait(STOP), 0, "{}", node.errors());
 }
 
 /// What was grabbed and not started waits again, at once and not only for the next primary's
