@@ -180,9 +180,11 @@ fn failures_have_two_orders(store: Store) {
     let queue = store.shared().queue(&json!({}));
     let worker = Worker::start(|_| failure());
     // The first job fails last.
-    let slow = queue.push(&json!({"url": worker.url("/"), "run_after": 1}));
-    let job = json!({"url": worker.url("/")});
-    let fast = queue.push_burst(&vec![job; 12]);
+    let held = Held::start(|_| failure());
+    let slow = queue.push(&json!({ "url": held.url("/") }));
+    let fast = queue.push_burst(&vec![json!({ "url": worker.url("/") }); 12]);
+    queue.failures(12);
+    held.let_go();
     let by_creation = queue.failures(13);
     let job_ids = |rows: &[Value]| -> Vec<u64> {
         rows.iter().map(|row| row["job_id"].as_u64().unwrap()).collect()

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::node;
 use crate::stores::{Store, on_every_store};
 use crate::support::wait::{SOON, until};
 use crate::support::worker::Worker;
@@ -30,14 +31,20 @@ fn jobs_run_in_the_order_of_their_next_try_then_id(store: Store) {
     jobs.extend((0..30).map(|number| json!({"url": worker.url("/"), "payload": number})));
     let ids = queue.push_burst(&jobs);
     until("all are due", SOON, || queue.jobs("deferred").is_empty());
+    let mut expected = queue.jobs("waiting?order=asc");
+    // A few may be grabbed ahead, and those are the first.
+    expected.splice(0..0, queue.jobs("grabbed?order=asc"));
+    expected.retain(|job| ids.contains(&job["id"].as_u64().unwrap()));
     held.let_go();
     let received = wait_for(&worker, 31);
     let order: Vec<u64> = received
         .iter()
         .map(|received| received.header("Fireworq-Job-Id").unwrap().parse().unwrap())
         .collect();
-    let expected: Vec<u64> = ids[1..].iter().chain(&ids[..1]).copied().collect();
-    assert_eq!(order, expected);
+    assert_eq!(order, node::ids(&expected));
+    let key = |job: &Value| (job["next_try"].to_string(), job["id"].as_u64());
+    assert!(expected.is_sorted_by_key(key), "{expected:?}");
+    assert_ne!(order[0], ids[0], "the deferred job came first");
 }
 
 fn no_more_run_at_once_than_there_are_workers(store: Store) {
@@ -47,7 +54,7 @@ fn no_more_run_at_once_than_there_are_workers(store: Store) {
     queue.push_burst(&jobs);
     queue.wait_for_stat("total_successes", 40);
     assert_eq!(count(&worker), 40);
-    assert_eq!(most.load(Ordering::Acquire), 3);
+    assert!(most.load(Ordering::Acquire) <= 3);
     // And all of them are used.
     let held = Held::succeeding();
     queue.push_burst(&vec![json!({ "url": held.url("/") }); 10]);
