@@ -126,8 +126,8 @@ fn define_and_stop(database: &Database, queue: &str) {
 fn insert_grabbed(conn: &mut Conn, queue: &str, ledger: &Ledger, grabber_id: &str) {
     let (key, _) = ledger.body_of_another();
     let statement = format!(
-        "INSERT INTO `fireworq_jq({queue})` (next_try, grabber_id, status, created_at, retry_count, \
-         retry_delay, fail_count, category, url, payload, timeout) \
+        "INSERT INTO `fireworq_jq({queue})` (next_try, grabber_id, status, created_at, \
+         retry_count, retry_delay, fail_count, category, url, payload, timeout) \
          VALUES (1, {grabber_id}, 'grabbed', 1, 0, 0, 0, 'c', ?, ?, 0)"
     );
     conn.exec_drop(statement, (ledger.url(), key)).unwrap();
