@@ -179,7 +179,8 @@ impl Queue<'_> {
     #[track_caller]
     pub fn wait_until_empty(&self) {
         eventually("the queue is empty", SOON, || {
-            let listings = ["grabbed", "waiting", "deferred"];
+            // A job goes from waiting to grabbed and perhaps back while this looks.
+            let listings = ["waiting", "deferred", "grabbed", "deferred", "waiting"];
             listings.iter().all(|listing| self.jobs(listing).is_empty()).then_some(())
         });
     }

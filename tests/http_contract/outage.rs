@@ -77,7 +77,7 @@ fn a_dead_database_is_told_and_comes_back() {
     queue.push(&json!({ "url": worker.url("/") }));
     wait_for(&worker, 1);
     until("what ran is done", SOON, || {
-        queue.jobs("grabbed").is_empty() && queue.jobs("waiting").is_empty()
+        queue.jobs("waiting").is_empty() && queue.jobs("grabbed").is_empty()
     });
     assert_eq!(count(&held), 5, "jobs ran twice though their node lived");
     assert!(node.errors().lines().count() < 200, "the error log is flooded");
