@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use percent_encoding::percent_decode_str;
 use ureq::http::{HeaderValue, Uri};
-use url::Url;
+use url::{Position, Url};
 
 /// A URL that can be requested.
 #[derive(Debug)]
@@ -58,12 +58,13 @@ impl Target {
         if url.host_str().is_none_or(str::is_empty) {
             return Err("has no host".to_owned());
         }
-        let mut bare = url.clone();
-        bare.set_fragment(None);
-        // These fail for URLs that have no host only.
-        let stripped = bare.set_username("").and_then(|()| bare.set_password(None));
-        stripped.map_err(|()| "has no host")?;
-        let uri = Uri::try_from(bare.as_str()).map_err(|error| format!("is not a URL: {error}"))?;
+        // Part by part: taken whole, the longest URL there may be is one byte too long for it.
+        let uri = Uri::builder()
+            .scheme(url.scheme())
+            .authority(&url[Position::BeforeHost..Position::AfterPort])
+            .path_and_query(&url[Position::BeforePath..Position::AfterQuery])
+            .build()
+            .map_err(|error| format!("is not a URL: {error}"))?;
         let authorization = basic_authorization(&url);
         Ok(Target { url, uri, authorization })
     }
