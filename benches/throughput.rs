@@ -44,7 +44,6 @@ impl Store {
 
 fn main() {
     let shared = mariadb::shared();
-    println!("{:<44}{:>12}  ", "", "");
     for (name, with_database) in [("in-memory", false), ("mysql", true)] {
         let database = with_database.then(|| shared.create_database());
         let store = Store { name, database };
