@@ -142,8 +142,12 @@ settings! {
     repository_mysql_dsn: DsnText, "DSN" = "";
     /// The DSN for the jobs of all queues, where it is not `mysql_dsn`.
     queue_mysql_dsn: DsnText, "DSN" = "";
-    /// Which store keeps the jobs: `mysql`, or `in-memory`, which keeps nothing over a restart.
-    driver: Driver, "DRIVER" = ("`mysql` if a DSN is set, else `in-memory`", default_driver);
+    /// Which store keeps the jobs: `mysql`; `sqlite`, a file of this machine; or `in-memory`, which
+    /// keeps nothing over a restart.
+    driver: Driver, "DRIVER" = ("`mysql` if a DSN is set, else `sqlite`", default_driver);
+    /// The file of the driver `sqlite`, created with its folder if missing. It has to lie on a
+    /// disk of this machine. A second daemon on it stands by, and takes over when the first ends.
+    sqlite_path: String, "FILE" = "fireworq.db";
     /// How long a node that fell silent stays primary for its queues, in seconds. Another node
     /// takes over within this time and a little.
     mysql_lease_time: u32, "SECONDS" = "10";
@@ -215,7 +219,7 @@ fn default_driver(texts: &Texts) -> String {
     let driver = if dsns.iter().any(|name| texts.given.contains(*name)) {
         Driver::Mysql
     } else {
-        Driver::InMemory
+        Driver::Sqlite
     };
     driver.to_string()
 }

@@ -18,6 +18,7 @@ pub mod logs;
 
 pub mod store;
 
+pub mod copy;
 pub mod dispatch;
 pub mod intake;
 pub mod settler;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fireworq::config::{self, Command, Settings};
+use fireworq::copy;
 use fireworq::daemon::{Daemon, StartError};
 use fireworq::logs::{self, Logs};
 use fireworq::service::{self, PidFile, systemd};
@@ -17,6 +18,7 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
     let result = match config::parse(arguments, &|name| std::env::var(name).ok()) {
         Ok(Command::Run(settings)) => run(&settings),
+        Ok(Command::Copy { from, to }) => copy_store(&from, &to),
         Ok(command) => {
             print!("{}", config::text_of(&command));
             Ok(0)
@@ -27,6 +29,19 @@ fn main() -> ExitCode {
         eprintln!("fireworq: {error}");
         error.exit_code()
     }))
+}
+
+/// Copies one store into another, telling how far it is.
+fn copy_store(from: &Settings, to: &Settings) -> Result<u8, StartError> {
+    let mut told_at = Instant::now();
+    let copied = copy::run(from, to, &mut |copied| {
+        if told_at.elapsed() >= Duration::from_secs(1) {
+            eprintln!("{copied} so far");
+            told_at = Instant::now();
+        }
+    });
+    println!("copied: {}", copied.map_err(|error| StartError::System(error.to_string()))?);
+    Ok(0)
 }
 
 /// Runs the daemon to its end and answers its exit code.

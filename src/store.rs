@@ -18,8 +18,13 @@
 //!   about whether the change was made.
 //! - **Threads.** Every method may be called from any thread at the same time.
 
+mod clock;
+mod election;
 pub mod memory;
 pub mod mysql;
+mod row;
+mod sql;
+pub mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +44,7 @@ pub type QueueName = Arc<str>;
 pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, ConfigError> {
     match settings.driver {
         Driver::Mysql => Ok(Arc::new(mysql::MySqlStore::open(settings)?)),
+        Driver::Sqlite => Ok(Arc::new(sqlite::SqliteStore::open(settings.sqlite_path.as_ref())?)),
         Driver::InMemory => Ok(Arc::new(memory::MemoryStore::new())),
     }
 }
@@ -53,6 +59,11 @@ pub trait Store: Definitions + Jobs + Inspection {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn now_ms(&self) -> Result<u64, StoreError>;
+
+    /// The way to copy this store's rows as they are; `None` for one that keeps nothing.
+    fn transfer(&self) -> Option<&dyn Transfer> {
+        None
+    }
 
     /// Ends the store's threads and connections. Leases must have been dropped before.
     fn close(&self);
@@ -301,6 +312,57 @@ pub trait Inspection: Send + Sync {
     fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError>;
 }
 
+/// Rows as they are, ids included, for copying from one store to another. The caller holds the
+/// lease of the queue.
+pub trait Transfer: Send + Sync {
+    /// The highest ids that a queue has given to a job and to a failure, deleted ones included as
+    /// far as the store remembers; 0 for none.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] for the queue, [`StoreError::Unavailable`].
+    fn last_ids(&self, queue: &str) -> Result<LastIds, StoreError>;
+
+    /// Up to `limit` jobs whose ids are above `after`, by id, whatever their status.
+    ///
+    /// # Errors
+    /// As [`last_ids`](Transfer::last_ids).
+    fn jobs_after(&self, queue: &str, after: JobId, limit: usize) -> Result<Vec<Job>, StoreError>;
+
+    /// Up to `limit` failures whose ids are above `after`, by id.
+    ///
+    /// # Errors
+    /// As [`last_ids`](Transfer::last_ids).
+    fn failures_after(
+        &self,
+        queue: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Failure>, StoreError>;
+
+    /// Stores jobs under their own ids, all waiting, in one commit.
+    ///
+    /// # Errors
+    /// As [`last_ids`](Transfer::last_ids), and [`StoreError::TooLarge`] or
+    /// [`StoreError::Rejected`] where a row does not fit, or its id is taken. Nothing is stored
+    /// then.
+    fn import_jobs(&self, queue: &str, jobs: &[Job]) -> Result<(), StoreError>;
+
+    /// Stores failures under their own ids, in one commit.
+    ///
+    /// # Errors
+    /// As [`import_jobs`](Transfer::import_jobs).
+    fn import_failures(&self, queue: &str, failures: &[Failure]) -> Result<(), StoreError>;
+}
+
+/// See [`Transfer::last_ids`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastIds {
+    /// Of the jobs.
+    pub job: JobId,
+    /// Of the failures.
+    pub failure: u64,
+}
+
 /// Which jobs to list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listing {
@@ -365,6 +427,8 @@ pub struct Holder {
 pub enum StoreError {
     /// It cannot be reached or is not able to at the moment. Trying again may help.
     Unavailable(String),
+    /// The disk is full, and so it is not able to. Trying again may help once it has room.
+    Full(String),
     /// The queue asked about is not there.
     NotFound(String),
     /// A row is too large for the store. The text names the limit.
@@ -379,6 +443,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unavailable(text)
+            | StoreError::Full(text)
             | StoreError::NotFound(text)
             | StoreError::TooLarge(text)
             | StoreError::Conflict(text)

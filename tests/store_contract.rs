@@ -171,4 +171,5 @@ macro_rules! contract {
 }
 
 contract!(memory, crate::properties::subject::memory());
+contract!(sqlite, crate::properties::subject::sqlite());
 contract!(mysql, crate::properties::subject::mysql());

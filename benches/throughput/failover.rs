@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use super::load::Load;
+use super::load::{Load, Pace};
 use super::sink::Sink;
 use crate::support::daemon::{Daemon, Options};
 use crate::support::http;
@@ -21,7 +21,7 @@ pub fn measure(database: &Database, rounds: usize) -> Vec<f64> {
             let backup = start();
             wait_until_backup(database);
             let sink = Sink::start();
-            let load = Load { clients: 1, jobs: 1, run_after_s: 0, every: None };
+            let load = Load { clients: 1, jobs: 1, run_after_s: 0, pace: Pace::Free };
             let death = Instant::now();
             primary.kill9();
             load.run(backup.address(), &sink.address());

@@ -5,16 +5,27 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::sink::Sink;
+
 /// What is pushed. A job's payload carries its number and when it was sent.
-pub struct Load {
+pub struct Load<'a> {
     /// Connections, each with one push under way at a time.
     pub clients: usize,
     /// Jobs in all.
     pub jobs: usize,
     /// See the API.
     pub run_after_s: u64,
-    /// The time between two pushes; `None` for no pause.
-    pub every: Option<Duration>,
+    pub pace: Pace<'a>,
+}
+
+/// When the next job is pushed.
+pub enum Pace<'a> {
+    /// Once the one before was answered.
+    Free,
+    /// At a rate: so long after the one before.
+    Every(Duration),
+    /// Once the one before has arrived there.
+    Arrived(&'a Sink),
 }
 
 /// What came of it. Every push was answered 200.
@@ -44,7 +55,7 @@ pub fn percentile(values: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part) as usize]
 }
 
-impl Load {
+impl Load<'_> {
     pub fn run(&self, daemon: SocketAddr, worker: &str) -> Pushed {
         let next = AtomicUsize::new(0);
         let start = Instant::now();
@@ -71,9 +82,13 @@ impl Load {
             if number >= self.jobs {
                 return latencies_ms;
             }
-            if let Some(every) = self.every {
-                let due = start + every * number as u32;
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            match self.pace {
+                Pace::Free => {}
+                Pace::Every(time) => {
+                    let due = start + time * number as u32;
+                    std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                }
+                Pace::Arrived(sink) => sink.wait_for(number),
             }
             let body = format!(
                 r#"{{"url":"http://{worker}/","payload":{{"number":{number},"sent":{}}},"run_after":{}}}"#,

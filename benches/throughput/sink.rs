@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::load::{content_length, now_ns};
@@ -14,6 +14,7 @@ const ANSWER: &[u8] =
 pub struct Sink {
     port: u16,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
+    arrived: Arc<Condvar>,
 }
 
 struct Arrival {
@@ -27,14 +28,15 @@ impl Sink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let arrivals = Arc::new(Mutex::new(Vec::new()));
-        let its = Arc::clone(&arrivals);
+        let arrived = Arc::new(Condvar::new());
+        let its = (Arc::clone(&arrivals), Arc::clone(&arrived));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let its = Arc::clone(&its);
-                std::thread::spawn(move || serve(stream, &its));
+                let (arrivals, arrived) = its.clone();
+                std::thread::spawn(move || serve(stream, &arrivals, &arrived));
             }
         });
-        Sink { port, arrivals }
+        Sink { port, arrivals, arrived }
     }
 
     pub fn address(&self) -> String {
@@ -56,6 +58,14 @@ impl Sink {
         assert!(numbers.into_iter().eq(0..jobs), "jobs were lost or arrived twice");
     }
 
+    /// Waits until so many jobs have arrived.
+    pub fn wait_for(&self, jobs: usize) {
+        let mut arrivals = self.arrivals.lock().unwrap();
+        while arrivals.len() < jobs {
+            arrivals = self.arrived.wait_timeout(arrivals, Duration::from_secs(30)).unwrap().0;
+        }
+    }
+
     pub fn count(&self) -> usize {
         self.arrivals.lock().unwrap().len()
     }
@@ -69,7 +79,7 @@ impl Sink {
     }
 }
 
-fn serve(mut stream: TcpStream, arrivals: &Mutex<Vec<Arrival>>) {
+fn serve(mut stream: TcpStream, arrivals: &Mutex<Vec<Arrival>>, arrived: &Condvar) {
     stream.set_nodelay(true).unwrap();
     let mut buffer = vec![0; 64 << 10];
     let mut length = 0;
@@ -90,6 +100,7 @@ fn serve(mut stream: TcpStream, arrivals: &Mutex<Vec<Arrival>>) {
             at: Instant::now(),
             latency_ms: now_ns().saturating_sub(sent) as f64 / 1e6,
         });
+        arrived.notify_all();
         length = 0;
         if stream.write_all(ANSWER).is_err() {
             return;

@@ -9,6 +9,13 @@ use super::{ConfigError, Setting, Settings, TABLE, resolve};
 pub enum Command {
     /// Run the daemon.
     Run(Box<Settings>),
+    /// Copy one store into another.
+    Copy {
+        /// Settings whose store is the source.
+        from: Box<Settings>,
+        /// Settings whose store is the target.
+        to: Box<Settings>,
+    },
     /// Print the version.
     Version,
     /// Print the license.
@@ -27,6 +34,10 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Command, ConfigError> {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|argument| argument == "copy").is_some() {
+        return parse_copy(lexopt::Parser::from_args(arguments), environment);
+    }
     let mut parser = lexopt::Parser::from_args(arguments);
     let mut given = BTreeMap::new();
     while let Some((source, flag, value)) = next_flag(&mut parser)? {
@@ -53,6 +64,56 @@ pub fn parse(
         return Ok(command);
     }
     resolve(given, environment).map(|settings| Command::Run(Box::new(settings)))
+}
+
+/// `copy --from PLACE --to PLACE`.
+fn parse_copy(
+    mut parser: lexopt::Parser,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Command, ConfigError> {
+    let (mut from, mut to) = (None, None);
+    while let Some((source, flag, value)) = next_flag(&mut parser)? {
+        let place = match flag.as_str() {
+            "from" => &mut from,
+            "to" => &mut to,
+            "help" | "h" => return Ok(Command::Help),
+            _ => return Err(ConfigError(format!("copy has no flag {source}; see --help"))),
+        };
+        let text = match value {
+            Some(text) => text,
+            None => parser.value().and_then(text_of).map_err(describe)?,
+        };
+        *place = Some(settings_of_place(&source, &text, environment)?);
+    }
+    let missing = |flag| ConfigError(format!("copy needs {flag} sqlite:PATH or mysql:DSN"));
+    Ok(Command::Copy {
+        from: Box::new(from.ok_or_else(|| missing("--from"))?),
+        to: Box::new(to.ok_or_else(|| missing("--to"))?),
+    })
+}
+
+/// Settings whose store is the one at `place`: `sqlite:PATH` or `mysql:DSN`. With nothing behind
+/// the colon it is the one that the environment names, which keeps a password out of `ps`.
+fn settings_of_place(
+    source: &str,
+    place: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Settings, ConfigError> {
+    let (driver, setting, rest) = match place.split_once(':') {
+        Some(("sqlite", path)) => ("sqlite", "sqlite_path", path),
+        Some(("mysql", dsn)) => ("mysql", "mysql_dsn", dsn),
+        _ => return Err(ConfigError(format!("{source} is not sqlite:PATH or mysql:DSN"))),
+    };
+    let mut given = BTreeMap::from([("driver", driver.to_owned())]);
+    if !rest.is_empty() {
+        given.insert(setting, rest.to_owned());
+        if driver == "mysql" {
+            // All of it lies where the place says.
+            given.insert("repository_mysql_dsn", String::new());
+            given.insert("queue_mysql_dsn", String::new());
+        }
+    }
+    resolve(given, environment)
 }
 
 /// The next flag as written, without its dashes, and the value behind its `=`. As Go's flags, a

@@ -23,7 +23,7 @@ impl Setting {
 /// What a command other than running the daemon prints.
 pub fn text_of(command: &Command) -> String {
     match command {
-        Command::Run(_) => String::new(),
+        Command::Run(_) | Command::Copy { .. } => String::new(),
         Command::Version => concat!("Fireworq ", env!("CARGO_PKG_VERSION"), "\n").to_owned(),
         Command::License => include_str!("../../LICENSE").to_owned(),
         Command::Credits => include_str!("../../doc/credits.md").to_owned(),
@@ -37,6 +37,11 @@ pub fn help() -> String {
         "Fireworq is a job queue daemon that any language can use over HTTP.\n\
          \n\
          Usage: fireworq [--SETTING VALUE]...\n\
+         \x20      fireworq copy --from PLACE --to PLACE\n\
+         \n\
+         The first runs the daemon. The second copies definitions, jobs and failures from\n\
+         one store to another, neither in use; a PLACE is sqlite:PATH or mysql:DSN, and\n\
+         mysql: alone takes the DSN from the environment.\n\
          \n\
          Each setting is also an environment variable: --queue-default is\n\
          FIREWORQ_QUEUE_DEFAULT. Flags win over variables.\n\

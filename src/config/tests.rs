@@ -46,7 +46,7 @@ fn the_command_line_wins_over_the_environment() {
 #[test]
 fn defaults_follow_other_settings() {
     let none = run_with(&[], &[]).unwrap();
-    assert_eq!((none.driver, none.queue_default.as_str()), (Driver::InMemory, "default"));
+    assert_eq!((none.driver, none.queue_default.as_str()), (Driver::Sqlite, "default"));
     for name in ["mysql-dsn", "repository-mysql-dsn", "queue-mysql-dsn"] {
         let given = run_with(&[&format!("--{name}"), "/db"], &[]).unwrap();
         assert_eq!((given.driver, given.queue_default.as_str()), (Driver::Mysql, ""), "{name}");
@@ -67,7 +67,7 @@ fn what_does_not_parse_is_named() {
     assert_eq!(message, r#"--shutdown-timeout: "-1" is not a whole number from 0 to 4294967295"#);
     let message = refused(&[], &[("FIREWORQ_KEEP_ALIVE", "maybe")]);
     assert!(message.starts_with(r#"FIREWORQ_KEEP_ALIVE: "maybe" is not a boolean"#), "{message}");
-    assert!(refused(&["--driver=oracle"], &[]).contains("a driver (mysql, in-memory)"));
+    assert!(refused(&["--driver=oracle"], &[]).contains("a driver (mysql, sqlite, in-memory)"));
     assert!(refused(&["--error-log-level=loud"], &[]).contains("is not a level"));
     assert!(refused(&["--nothing=1"], &[]).contains("there is no flag --nothing"));
     assert!(refused(&["stray"], &[]).contains("unexpected argument"));
@@ -134,8 +134,31 @@ fn commands_need_no_settings() {
             Command::Help => "help",
             Command::License => "license",
             Command::Credits => "credits",
-            Command::Run(_) => "run",
+            Command::Run(_) | Command::Copy { .. } => "another",
         };
         assert_eq!(command, expected);
+    }
+}
+
+#[test]
+fn a_copy_names_two_places() {
+    let environment = |name: &str| (name == "FIREWORQ_MYSQL_DSN").then(|| "tcp(h)/env".to_owned());
+    let parse = |arguments: &[&str]| parse(arguments.iter().map(Into::into), &environment);
+    let places = |arguments: &[&str]| match parse(arguments) {
+        Ok(Command::Copy { from, to }) => (from, to),
+        _ => panic!("{arguments:?} is no copy"),
+    };
+    let (from, to) = places(&["copy", "--from", "sqlite:a b.db", "--to=mysql:u:p@tcp(h:1)/db"]);
+    assert_eq!((from.driver, from.sqlite_path.as_str()), (Driver::Sqlite, "a b.db"));
+    assert_eq!((to.driver, to.queue_dsn()), (Driver::Mysql, "u:p@tcp(h:1)/db"));
+    assert_eq!(to.repository_dsn(), "u:p@tcp(h:1)/db");
+    assert_eq!(places(&["copy", "--from=mysql:", "--to=sqlite:x"]).0.queue_dsn(), "tcp(h)/env");
+    for arguments in [
+        &["copy"][..],
+        &["copy", "--from=sqlite:x"],
+        &["copy", "--from=sqlite:x", "--to=oracle:y"],
+        &["copy", "--from=sqlite:x", "--to=mysql:/d", "--bind=x"],
+    ] {
+        assert!(parse(arguments).is_err(), "{arguments:?}");
     }
 }

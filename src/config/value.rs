@@ -72,6 +72,8 @@ impl Value for usize {
 pub enum Driver {
     /// A MySQL or MariaDB server.
     Mysql,
+    /// A file of SQLite.
+    Sqlite,
     /// The daemon's own memory.
     InMemory,
 }
@@ -80,8 +82,9 @@ impl Value for Driver {
     fn parse(text: &str) -> Result<Driver, String> {
         match text.to_ascii_lowercase().as_str() {
             "mysql" => Ok(Driver::Mysql),
+            "sqlite" => Ok(Driver::Sqlite),
             "in-memory" => Ok(Driver::InMemory),
-            _ => Err("a driver (mysql, in-memory)".to_owned()),
+            _ => Err("a driver (mysql, sqlite, in-memory)".to_owned()),
         }
     }
 }
@@ -90,6 +93,7 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Driver::Mysql => "mysql",
+            Driver::Sqlite => "sqlite",
             Driver::InMemory => "in-memory",
         })
     }

@@ -105,6 +105,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         match error {
             StoreError::Unavailable(reason) => Refusal::unavailable(reason),
+            StoreError::Full(reason) => Refusal::new(507, reason),
             StoreError::NotFound(reason) => Refusal::not_found(reason),
             StoreError::TooLarge(reason) => Refusal::too_large(reason),
             StoreError::Conflict(reason) => Refusal::conflict(reason),

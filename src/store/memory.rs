@@ -6,41 +6,34 @@
 //! whatever runs on it runs there too.
 
 mod definitions;
-mod election;
 mod rows;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::job::{Failure, Job, JobId, JobStatus, NewJob};
-use crate::queue_definition::{MAX_CATEGORY_BYTES, QueueDefinition, Routing};
+use crate::job::{Failure, Job, JobId};
+use crate::queue_definition::{QueueDefinition, Routing};
+use crate::store::clock::WallClock;
+use crate::store::election::{self, Elections, LeasedRows, Standing};
+use crate::store::row::{by_queue, new_row, no_such_queue};
 use crate::store::{
     Campaign, Definitions, FailureOrder, Holder, Inspection, Jobs, Listing, Page, Push, Pushed,
-    QueueName, Revision, Settled, Settlement, Snapshot, Store, StoreError,
+    QueueName, Revision, Settled, Settlement, Snapshot, Store, StoreError, Token,
 };
 use crate::wake::Wake;
 
 use definitions::DefinitionTable;
-use election::Elections;
 use rows::Rows;
 
-/// The longest URL, in bytes: in MySQL the column is a `BLOB`.
-const MAX_URL_BYTES: usize = 65_535;
-/// The largest payload, in bytes: in MySQL the column is a `MEDIUMBLOB`.
-const MAX_PAYLOAD_BYTES: usize = 16_777_215;
-
 /// The in-memory driver.
-#[derive(Default)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
 /// What the store, its campaigns and its leases share.
-#[derive(Default)]
 struct Shared {
-    clock: Clock,
+    clock: WallClock,
     definitions: Mutex<DefinitionTable>,
     /// By the queue's name. They stay when the queue is deleted. Written only when a queue is
     /// defined for the first time: readers do not wait for each other.
@@ -51,7 +44,20 @@ struct Shared {
 impl MemoryStore {
     /// A store with nothing in it.
     pub fn new() -> MemoryStore {
-        MemoryStore::default()
+        MemoryStore {
+            shared: Arc::new(Shared {
+                clock: WallClock::default(),
+                definitions: Mutex::default(),
+                tables: RwLock::default(),
+                elections: Elections::opened(),
+            }),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
     }
 }
 
@@ -132,34 +138,71 @@ impl Definitions for MemoryStore {
 impl Jobs for MemoryStore {
     fn push(&self, batch: &[Push]) -> Vec<Result<Pushed, StoreError>> {
         let now_ms = self.shared.clock.now_ms();
-        by_queue(
+        let Ok(answers) = by_queue(
             batch,
             |push| &push.queue,
             |queue, group| {
                 let jobs = group.iter().map(|&row| new_row(&batch[row].job, now_ms));
-                self.shared.push_to(queue, jobs)
+                Ok::<_, Infallible>(self.shared.push_to(queue, jobs))
             },
-        )
+        );
+        answers
     }
 
     fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
         let now_ms = self.shared.clock.now_ms();
-        Ok(by_queue(
+        by_queue(
             batch,
             |settlement| &settlement.queue,
             |queue, group| {
                 // A queue without a table has no row to settle.
                 let Ok(table) = self.shared.table(queue) else {
-                    return vec![Settled::Gone; group.len()];
+                    return Ok(vec![Settled::Gone; group.len()]);
                 };
                 let mut rows = lock(&table);
-                group.iter().map(|&row| rows.settle(&batch[row], now_ms)).collect()
+                Ok(group.iter().map(|&row| rows.settle(&batch[row], now_ms)).collect())
             },
-        ))
+        )
     }
 
     fn campaign(&self, queue: &QueueName, wake: Wake) -> Box<dyn Campaign> {
         election::campaign(&self.shared, queue, wake)
+    }
+}
+
+impl LeasedRows for Shared {
+    fn elections(&self) -> &Elections {
+        &self.elections
+    }
+
+    fn grab(
+        &self,
+        queue: &QueueName,
+        room: usize,
+        standing: &Standing,
+    ) -> Result<Vec<Job>, StoreError> {
+        let table = self.table(queue)?;
+        let mut rows = lock(&table);
+        standing.check()?;
+        Ok(rows.grab(room, standing.token(), self.clock.now_ms()))
+    }
+
+    fn grabbed(&self, queue: &QueueName) -> Result<Vec<(JobId, Token)>, StoreError> {
+        let table = self.table(queue)?;
+        let grabbed = lock(&table).grabbed();
+        Ok(grabbed)
+    }
+
+    fn put_back(
+        &self,
+        queue: &QueueName,
+        rows: &[(JobId, Token)],
+        standing: Option<&Standing>,
+    ) -> Result<u64, StoreError> {
+        let table = self.table(queue)?;
+        let mut table = lock(&table);
+        standing.map_or(Ok(()), Standing::check)?;
+        Ok(rows.iter().map(|&(id, token)| u64::from(table.put_back(id, token))).sum())
     }
 }
 
@@ -196,78 +239,7 @@ impl Inspection for MemoryStore {
     }
 
     fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError> {
-        let held = self.shared.elections.is_held(queue);
-        Ok(held.then(|| Holder { id: std::process::id().to_string(), host: "localhost".into() }))
-    }
-}
-
-/// Calls `handle` once for each queue in `batch`, with the places of its rows in the batch, and
-/// answers what it answers in the order of the batch.
-fn by_queue<T, A>(
-    batch: &[T],
-    queue_of: impl Fn(&T) -> &QueueName,
-    mut handle: impl FnMut(&str, &[usize]) -> Vec<A>,
-) -> Vec<A> {
-    let mut places: Vec<usize> = (0..batch.len()).collect();
-    // Stable: within a queue the order of the batch stays.
-    places.sort_by_key(|&place| queue_of(&batch[place]));
-    let mut answers = Vec::with_capacity(batch.len());
-    for group in places.chunk_by(|&a, &b| queue_of(&batch[a]) == queue_of(&batch[b])) {
-        if let Some(&first) = group.first() {
-            answers.extend(group.iter().copied().zip(handle(queue_of(&batch[first]), group)));
-        }
-    }
-    answers.sort_by_key(|&(place, _)| place);
-    answers.into_iter().map(|(_, answer)| answer).collect()
-}
-
-/// The row of a new job, without its id.
-fn new_row(job: &NewJob, now_ms: u64) -> Result<Job, StoreError> {
-    for (what, size, limit) in [
-        ("category", job.category.len(), MAX_CATEGORY_BYTES),
-        ("url", job.url.len(), MAX_URL_BYTES),
-        ("payload", job.payload.len(), MAX_PAYLOAD_BYTES),
-    ] {
-        if size > limit {
-            let text = format!("a {what} has at most {limit} bytes; this one has {size}");
-            return Err(StoreError::TooLarge(text));
-        }
-    }
-    let due = job.run_after_s.checked_mul(1000).and_then(|delay_ms| now_ms.checked_add(delay_ms));
-    let next_try_ms = due.ok_or_else(|| {
-        StoreError::Rejected(format!("run_after leads too far: {} seconds", job.run_after_s))
-    })?;
-    Ok(Job {
-        id: 0,
-        category: job.category.clone(),
-        url: job.url.clone(),
-        payload: job.payload.clone(),
-        status: JobStatus::Claimed,
-        created_at_ms: now_ms,
-        next_try_ms,
-        retry_count: job.max_retries,
-        retry_delay_s: job.retry_delay_s,
-        fail_count: 0,
-        timeout_s: job.timeout_s,
-    })
-}
-
-fn no_such_queue(queue: &str) -> StoreError {
-    StoreError::NotFound(format!("there is no queue {queue:?}"))
-}
-
-/// The wall clock, except that it never goes back: what was due stays due.
-#[derive(Default)]
-struct Clock {
-    latest_ms: AtomicU64,
-}
-
-impl Clock {
-    fn now_ms(&self) -> u64 {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // In 500 million years it no longer fits.
-        let now_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
+        Ok(self.shared.elections.holder(queue))
     }
 }
 

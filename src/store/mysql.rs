@@ -7,7 +7,7 @@
 //!
 //! - [`dsn`], [`connector`]: where a database lies, and sessions of it that cannot hang.
 //! - [`pool`], [`session`], `fault`: sessions lent, statements run, errors understood.
-//! - `sql`, `schema`, `clock`: the statements of `sql/`, a queue's tables, the server's time.
+//! - `schema`, `clock`: a queue's tables, the server's time.
 //! - [`lease`]: who may run a queue's jobs.
 //! - `definitions`, `push`, `settle`, `inspection`: what the store does.
 //!
@@ -26,7 +26,7 @@ mod resolver;
 mod schema;
 pub mod session;
 mod settle;
-mod sql;
+mod transfer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use self::pool::Pool;
 use self::session::Session;
 use crate::config::{ConfigError, Settings};
 use crate::store::{
-    Campaign, Jobs, Push, Pushed, QueueName, Settled, Settlement, Store, StoreError,
+    Campaign, Jobs, Push, Pushed, QueueName, Settled, Settlement, Store, StoreError, Transfer,
 };
 use crate::wake::Wake;
 
@@ -101,6 +101,10 @@ impl Store for MySqlStore {
 
     fn now_ms(&self) -> Result<u64, StoreError> {
         self.queues.with(Session::server_ms)
+    }
+
+    fn transfer(&self) -> Option<&dyn Transfer> {
+        Some(self)
     }
 
     fn close(&self) {

@@ -43,7 +43,7 @@ fn settings_are_texts(store: Store) {
         ("error_log_level", "info"),
         ("queue_log_level", "info"),
         ("pid", ""),
-        ("driver", if store == Store::Mysql { "mysql" } else { "in-memory" }),
+        ("driver", store.driver()),
         ("queue_default", if store == Store::Mysql { "" } else { "default" }),
     ] {
         assert_eq!(settings[name], value, "{name}");

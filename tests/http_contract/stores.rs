@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
 use mysql::prelude::Queryable;
+use tempfile::TempDir;
 
 use crate::node::Node;
 use crate::support::daemon::Options;
@@ -14,6 +15,7 @@ use crate::support::mariadb::{self, Database};
 macro_rules! on_every_store {
     ($($test:ident)+) => {
         on_every_store! { @one in_memory InMemory $($test)+ }
+        on_every_store! { @one sqlite Sqlite $($test)+ }
         on_every_store! { @one mysql Mysql $($test)+ }
     };
     (@one $module:ident $store:ident $($test:ident)+) => {
@@ -33,12 +35,15 @@ pub(crate) use on_every_store;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
     InMemory,
+    Sqlite,
     Mysql,
 }
 
-/// Where jobs are kept: a database, or the memory of the one daemon that runs there.
+/// Where jobs are kept: a database, a folder with a file, or, with neither, the memory of the one
+/// daemon that runs there.
 pub struct Place {
     database: Option<Database>,
+    folder: Option<TempDir>,
 }
 
 impl Store {
@@ -46,17 +51,29 @@ impl Store {
     /// Queues and categories of different names keep tests apart.
     pub fn shared(self) -> &'static Node {
         static IN_MEMORY: OnceLock<Own> = OnceLock::new();
+        static SQLITE: OnceLock<Own> = OnceLock::new();
         static MYSQL: OnceLock<Own> = OnceLock::new();
         match self {
             Store::InMemory => IN_MEMORY.get_or_init(|| self.node(&[])),
+            Store::Sqlite => SQLITE.get_or_init(|| self.node(&[])),
             Store::Mysql => MYSQL.get_or_init(|| self.node(&[])),
+        }
+    }
+
+    /// The value of the setting `driver`.
+    pub fn driver(self) -> &'static str {
+        match self {
+            Store::InMemory => "in-memory",
+            Store::Sqlite => "sqlite",
+            Store::Mysql => "mysql",
         }
     }
 
     /// A place of one's own, with nothing in it.
     pub fn place(self) -> Place {
         let database = (self == Store::Mysql).then(|| mariadb::shared().create_database());
-        Place { database }
+        let folder = (self == Store::Sqlite).then(|| tempfile::tempdir().unwrap());
+        Place { database, folder }
     }
 
     /// A daemon of one's own at a place of its own, with these settings: `queue-default=q`.
@@ -71,9 +88,12 @@ impl Store {
 impl Place {
     /// A daemon that is to be started here with these further settings.
     pub fn options(&self, settings: &[&str]) -> Options {
-        let options = match &self.database {
-            Some(database) => Options::on(&database.dsn()),
-            None => Options::new().flag("driver", "in-memory"),
+        let options = match (&self.database, &self.folder) {
+            (Some(database), _) => Options::on(&database.dsn()),
+            (None, Some(folder)) => {
+                Options::new().flag("sqlite-path", folder.path().join("jobs.db").to_str().unwrap())
+            }
+            (None, None) => Options::new().flag("driver", "in-memory"),
         };
         settings.iter().fold(options, |options, setting| {
             let (name, value) = setting.split_once('=').expect("name=value");

@@ -7,6 +7,7 @@ use fireworq::config::{self, Command};
 use fireworq::store::Store;
 use fireworq::store::memory::MemoryStore;
 use fireworq::store::mysql::MySqlStore;
+use fireworq::store::sqlite::SqliteStore;
 
 use crate::support::mariadb;
 
@@ -62,6 +63,20 @@ impl Drop for Node {
 pub fn memory() -> Subject {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     Subject { open: Box::new(move || Arc::clone(&store)) }
+}
+
+/// The embedded driver on a file of its own, which one process has at a time.
+pub fn sqlite() -> Subject {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = SqliteStore::open(&directory.path().join("jobs.db")).unwrap();
+    let store: Arc<dyn Store> = Arc::new(opened);
+    Subject {
+        open: Box::new(move || {
+            // Kept until the property has been checked.
+            let _ = &directory;
+            Arc::clone(&store)
+        }),
+    }
 }
 
 /// The MySQL driver on a database of its own.

@@ -24,12 +24,15 @@ const VARIABLES_KEPT: [&str; 4] = ["PATH", "TMPDIR", "RUST_BACKTRACE", "LLVM_PRO
 /// A daemon that is about to be started.
 #[derive(Clone, Default)]
 pub struct Options {
+    /// What runs the daemon, such as a tracer; empty for nothing.
+    runner: Vec<String>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
 }
 
 impl Options {
-    /// The defaults, except that it listens on a free port and logs into files.
+    /// The defaults, except that it listens on a free port, and that its logs and its database
+    /// lie in a directory of its own.
     pub fn new() -> Options {
         Options::default()
     }
@@ -42,6 +45,12 @@ impl Options {
     /// With a flag, without its dashes.
     pub fn flag(mut self, name: &str, value: &str) -> Options {
         self.flags.extend([format!("--{name}"), value.to_owned()]);
+        self
+    }
+
+    /// Run by this command, which has to become the daemon, or to leave it the process id.
+    pub fn under(mut self, runner: &[&str]) -> Options {
+        self.runner = runner.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -91,7 +100,10 @@ impl Options {
     fn launch(self) -> Daemon {
         let directory = tempfile::Builder::new().prefix("fireworq-daemon-").tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
-        let mut guarded = Guarded::new(env!("CARGO_BIN_EXE_fireworq"))
+        let mut command = self.runner;
+        command.push(env!("CARGO_BIN_EXE_fireworq").to_owned());
+        let mut guarded = Guarded::new(command.remove(0))
+            .arguments(command)
             .with_variables_of_its_own(&VARIABLES_KEPT)
             .output_to(&file("output"))
             .in_directory(directory.path());
@@ -99,6 +111,7 @@ impl Options {
             ("--bind", "127.0.0.1:0".into()),
             ("--access-log", file("access.log").into_os_string()),
             ("--queue-log", file("queue.log").into_os_string()),
+            ("--sqlite-path", file("fireworq.db").into_os_string()),
         ] {
             if !self.flags.iter().any(|given| given == flag) {
                 guarded = guarded.arguments([flag.into(), default]);

@@ -117,11 +117,19 @@ impl Client {
     /// Connects.
     #[track_caller]
     pub fn connect(server: SocketAddr) -> Client {
-        let stream = TcpStream::connect(server).expect("a connection");
-        stream.set_nodelay(true).unwrap();
+        Client::try_connect(server).expect("a connection")
+    }
+
+    /// Connects to a server that may be gone.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn try_connect(server: SocketAddr) -> std::io::Result<Client> {
+        let stream = TcpStream::connect(server)?;
+        stream.set_nodelay(true)?;
         let mut client = Client { stream: BufReader::new(stream) };
         client.be_patient_for(PATIENCE);
-        client
+        Ok(client)
     }
 
     /// How long to wait for an answer from now on.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::queue_definition::{QueueDefinition, Routing, shares_tables_with};
+use crate::store::row::no_such_queue;
 use crate::store::{Revision, Snapshot, StoreError};
 
 /// All definitions.
@@ -60,7 +61,7 @@ impl DefinitionTable {
     /// Creates or replaces the routing of a category.
     pub(super) fn put_routing(&mut self, routing: &Routing) -> Result<(), StoreError> {
         if !self.queues.contains_key(&routing.queue_name) {
-            return Err(super::no_such_queue(&routing.queue_name));
+            return Err(no_such_queue(&routing.queue_name));
         }
         let Routing { job_category, queue_name } = routing.clone();
         let before = self.routings.insert(job_category, queue_name);

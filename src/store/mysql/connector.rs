@@ -16,8 +16,8 @@ use mysql::{Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
 
 use super::dsn::{Address, Dsn, Tls};
 use super::resolver;
-use super::sql::{Tables, statements};
 use crate::config::ConfigError;
+use crate::store::sql::{Tables, statements};
 
 /// How long finding the server and connecting to it may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);

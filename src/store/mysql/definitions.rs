@@ -9,8 +9,8 @@ use super::MySqlStore;
 use super::fault::code;
 use super::schema;
 use super::session::Session;
-use super::sql::statements;
 use crate::queue_definition::{QueueDefinition, Routing, shares_tables_with};
+use crate::store::sql::statements;
 use crate::store::{Definitions, Revision, Snapshot, StoreError};
 
 statements! {

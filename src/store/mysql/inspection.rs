@@ -5,8 +5,8 @@ use mysql::{Error, Params};
 use super::MySqlStore;
 use super::fault::{Fault, code};
 use super::session::Session;
-use super::sql::{Statement, Tables, statements};
 use crate::job::{Failure, Job, JobId, JobStatus};
+use crate::store::sql::{Statement, Tables, statements};
 use crate::store::{
     Direction, FailureOrder, Holder, Inspection, Listing, Page, Position, StoreError,
 };
@@ -100,7 +100,7 @@ const FIRST: Position = Position { at_ms: 0, id: 0 };
 const LAST: Position = Position { at_ms: u64::MAX, id: u64::MAX };
 
 impl MySqlStore {
-    fn read<T: mysql::prelude::FromRow>(
+    pub(super) fn read<T: mysql::prelude::FromRow>(
         &self,
         queue: &str,
         statement: &Statement,
@@ -132,7 +132,7 @@ impl MySqlStore {
         })
     }
 
-    fn inspect<T>(
+    pub(super) fn inspect<T>(
         &self,
         queue: &str,
         work: impl FnMut(&mut Session) -> Result<T, Error>,
@@ -146,7 +146,7 @@ impl MySqlStore {
     }
 }
 
-fn job_of(row: JobRow) -> Job {
+pub(super) fn job_of(row: JobRow) -> Job {
     let (
         id,
         category,
@@ -175,7 +175,7 @@ fn job_of(row: JobRow) -> Job {
     }
 }
 
-fn failure_of(row: FailureRow) -> Failure {
+pub(super) fn failure_of(row: FailureRow) -> Failure {
     let (id, job_id, category, url, payload, result, fail_count, failed_at_ms, created_at_ms) = row;
     Failure {
         id,

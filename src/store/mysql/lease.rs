@@ -146,7 +146,7 @@ mod wait;
 
 pub use elector::Elector;
 
-use super::sql::statements;
+use crate::store::sql::statements;
 
 statements! {
     /// Locks, and what only the primary does to rows.

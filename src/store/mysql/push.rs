@@ -17,8 +17,8 @@ use super::fault::{Fault, code};
 use super::pool::last_start_from_now;
 use super::schema::{self, JOBS};
 use super::session::Session;
-use super::sql::Tables;
 use crate::job::NewJob;
+use crate::store::sql::Tables;
 use crate::store::{Push, Pushed, StoreError};
 
 /// Numbers of rows that a statement may have.

@@ -5,7 +5,7 @@
 
 use super::fault::{Fault, code};
 use super::pool::Pool;
-use super::sql::{Statement, Tables, statements};
+use crate::store::sql::{Statement, Tables, statements};
 
 statements! {
     /// The jobs of one queue and its failure log.

@@ -14,8 +14,8 @@ use super::fault::code;
 use super::pool::Pool;
 use super::schema::{self, JOBS};
 use super::session::Session;
-use super::sql::Tables;
 use crate::job::JobId;
+use crate::store::sql::Tables;
 use crate::store::{Settled, Settlement, Step, StoreError, Token};
 
 /// The most rows that one statement names.

@@ -15,7 +15,7 @@ use super::session::quoted;
 use super::standing::Fence;
 use crate::job::{Job, JobId, JobStatus};
 use crate::store::mysql::pool::Pool;
-use crate::store::mysql::sql::{Statement, Tables};
+use crate::store::sql::{Statement, Tables};
 use crate::store::{Lease, QueueName, StoreError, Token};
 
 /// How many rows one statement changes at most.

@@ -16,7 +16,7 @@ use super::standing::{Fence, Standing, boot_time};
 use super::terms::Terms;
 use crate::store::Holder;
 use crate::store::mysql::connector::Connector;
-use crate::store::mysql::sql::{Statement, Tables};
+use crate::store::sql::{Statement, Tables};
 
 /// How many locks one statement names, which keeps it below 8 KiB.
 const LOCKS_A_STATEMENT: usize = 100;

@@ -1,4 +1,5 @@
-//! The statements of `sql/*.sql`, read once, and the little that has to be filled in.
+//! The statements of `sql/*.sql`, read once, and the little that has to be filled in. For every
+//! store that speaks SQL.
 //!
 //! A file is a sequence of named statements. What stands before the first name, and whole
 //! lines of comment, are for the reader:
@@ -8,7 +9,8 @@
 //! DELETE FROM {jobs} WHERE job_id IN ({rows: ?});
 //! ```
 //!
-//! `{jobs}` and `{failures}` stand for a queue's two tables, quoted. `{rows: item}` repeats
+//! `{jobs}` and `{failures}` stand for a queue's two tables, quoted, `{jobs_key}` and
+//! `{failures_key}` for their indexes, where these have names of their own. `{rows: item}` repeats
 //! `item` once a row, with commas between; `{any: item}` does so with `OR`. A `?` is bound by the
 //! driver, or, within a list, replaced by [`Statement::with`]: by numbers and by what the operator
 //! wrote, never by what came from a client.
@@ -25,14 +27,14 @@ use crate::queue_definition::table_suffix;
 macro_rules! statements {
     ($(#[$doc:meta])* $name:ident: $type:ident = $file:literal { $($statement:ident),+ $(,)? }) => {
         $(#[$doc])*
-        pub(in crate::store::mysql) struct $type {
-            $(pub(in crate::store::mysql) $statement: $crate::store::mysql::sql::Statement,)+
+        pub(in crate::store) struct $type {
+            $(pub(in crate::store) $statement: $crate::store::sql::Statement,)+
         }
 
         $(#[$doc])*
-        pub(in crate::store::mysql) static $name: std::sync::LazyLock<$type> =
+        pub(in crate::store) static $name: std::sync::LazyLock<$type> =
             std::sync::LazyLock::new(|| {
-                let mut file = $crate::store::mysql::sql::parse_file(
+                let mut file = $crate::store::sql::parse_file(
                     include_str!(concat!("../../../sql/", $file)),
                 );
                 $type { $($statement: file.remove(stringify!($statement)).unwrap_or_default(),)+ }
@@ -41,7 +43,7 @@ macro_rules! statements {
         #[cfg(test)]
         #[test]
         fn the_file_holds_the_declared_statements() {
-            let file = $crate::store::mysql::sql::parse_file(
+            let file = $crate::store::sql::parse_file(
                 include_str!(concat!("../../../sql/", $file)),
             );
             let declared: std::collections::BTreeSet<&str> =
@@ -52,13 +54,15 @@ macro_rules! statements {
         }
     };
 }
-pub(in crate::store::mysql) use statements;
+pub(in crate::store) use statements;
 
-/// The two tables of a queue, quoted for SQL.
+/// The two tables of a queue and their indexes, quoted for SQL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     jobs: String,
     failures: String,
+    jobs_key: String,
+    failures_key: String,
 }
 
 impl Tables {
@@ -69,6 +73,8 @@ impl Tables {
         Tables {
             jobs: format!("`fireworq_jq({suffix})`"),
             failures: format!("`fireworq_jq_fail({suffix})`"),
+            jobs_key: format!("`fireworq_jq_key({suffix})`"),
+            failures_key: format!("`fireworq_jq_fail_key({suffix})`"),
         }
     }
 }
@@ -84,6 +90,8 @@ enum Piece {
     Text(String),
     Jobs,
     Failures,
+    JobsKey,
+    FailuresKey,
     List { separator: &'static str, item: String },
 }
 
@@ -140,6 +148,8 @@ impl Statement {
                 Piece::Text(piece) => text.push_str(piece),
                 Piece::Jobs => text.push_str(&tables.jobs),
                 Piece::Failures => text.push_str(&tables.failures),
+                Piece::JobsKey => text.push_str(&tables.jobs_key),
+                Piece::FailuresKey => text.push_str(&tables.failures_key),
                 Piece::List { separator, item } => list(&mut text, item, separator),
             }
         }
@@ -189,6 +199,8 @@ fn parse_gap(gap: &str) -> Piece {
     match gap.split_once(':') {
         None if gap == "jobs" => Piece::Jobs,
         None if gap == "failures" => Piece::Failures,
+        None if gap == "jobs_key" => Piece::JobsKey,
+        None if gap == "failures_key" => Piece::FailuresKey,
         Some(("rows", item)) => list(", ", item),
         Some(("any", item)) => list(" OR ", item),
         _ => Piece::Text(format!("{{{gap}}}")),
