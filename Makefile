@@ -15,8 +15,9 @@ demo: ## see a few jobs delivered, one of them retried, and clean up
 	$(CARGO) build --release --locked --bin fireworq --example worker
 	sh examples/demo.sh
 
-test: ## run every test; installs a MariaDB server if there is none
+test: ## run every test; installs a MariaDB server and strace if they are missing
 	sh tests/support/ensure.sh mariadbd mariadb-server
+	sh tests/support/ensure.sh strace strace
 	$(CARGO) test --locked
 
 lint: ## check formatting, lints, documentation, layering and generated pages
