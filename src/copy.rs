@@ -122,9 +122,10 @@ pub fn copy(
     let target = to.transfer().ok_or_else(|| not_possible(to))?;
     let definitions = from.definitions()?;
     let held = Held::of(from, &definitions, "the source")?;
-    let _held_before = Held::of(to, &to.definitions()?, "the target")?;
+    let held_in_target = Held::of(to, &to.definitions()?, "the target")?;
     let mut copied = copy_definitions(&definitions, to)?;
-    let _held_after = Held::of_others(to, &definitions, "the target", &_held_before)?;
+    // Until the end: a node that is started meanwhile stands by.
+    let _held_new = Held::of_others(to, &definitions, "the target", &held_in_target)?;
     for (queue, lease) in &held.leases {
         lease.recover(&|_, _| false)?;
         copy_queue(queue, source, target, &mut copied, progress)?;

@@ -159,11 +159,6 @@ impl Queue {
         self.shared.stats_view()
     }
 
-    /// Whether this node is primary for the queue.
-    pub fn is_primary(&self) -> bool {
-        self.shared.is_primary()
-    }
-
     /// Begins the stop: nothing more is grabbed or started, what was not started goes back to
     /// waiting, running jobs end, then the lease is given up.
     pub fn begin_stop(&self) {
