@@ -9,10 +9,10 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the daemon and run it, with no further set-up
-	$(CARGO) run --release --locked --bin fireworq -- $(ARGS)
+	$(CARGO) run --profile quick --locked --bin fireworq -- $(ARGS)
 
 demo: ## see a few jobs delivered, one of them retried, and clean up
-	$(CARGO) build --release --locked --bin fireworq --example worker
+	$(CARGO) build --profile quick --locked --bin fireworq --example worker
 	sh examples/demo.sh
 
 test: ## run every test; installs a MariaDB server and strace if they are missing

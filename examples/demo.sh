@@ -28,9 +28,9 @@ wait_for() {
 	done
 }
 
-target/release/examples/worker 127.0.0.1:0 >"$dir/worker.log" 2>&1 &
+target/quick/examples/worker 127.0.0.1:0 >"$dir/worker.log" 2>&1 &
 worker=$!
-target/release/fireworq --bind 127.0.0.1:0 --driver sqlite --sqlite-path "$dir/jobs.db" --queue-log "$dir/queue.log" \
+target/quick/fireworq --bind 127.0.0.1:0 --driver sqlite --sqlite-path "$dir/jobs.db" --queue-log "$dir/queue.log" \
 	--access-log "$dir/access.log" >"$dir/daemon.log" 2>&1 &
 daemon=$!
 worker_address=$(wait_for 'listening on' "$dir/worker.log" | sed 's/.*listening on //')

@@ -46,6 +46,12 @@ INSERT INTO {jobs} (
     next_try, status, created_at, retry_count, retry_delay, fail_count, category, url, payload, timeout
 ) VALUES {rows: (?, 'claimed', ?, ?, ?, 0, ?, ?, ?, ?)};
 
+-- name: push_grabbed
+INSERT INTO {jobs} (
+    next_try, status, grabber_id, created_at, retry_count, retry_delay, fail_count, category, url, payload,
+    timeout
+) VALUES {rows: (?, 'grabbed', ?, ?, ?, ?, 0, ?, ?, ?, ?)};
+
 -- name: complete
 -- Whoever holds the queue's lock: the job is done, and deleting it spares a duplicate.
 DELETE FROM {jobs} WHERE job_id = ? AND created_at = ?;

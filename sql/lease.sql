@@ -26,6 +26,15 @@ SELECT {rows: IS_USED_LOCK(?)};
 -- name: session_host
 SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = {rows: ?};
 
+-- name: may_push_grabbed
+-- Whether the locks of the queue and of the fence are one session's, and nothing waits that is due.
+-- The least of an index is looked up while the statement is planned, at half the price of a search.
+SELECT (SELECT IS_USED_LOCK(?)) = (SELECT IS_USED_LOCK(?)) AND COALESCE(
+    (SELECT MIN(next_try) FROM {jobs} WHERE status = 'claimed')
+        > FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000),
+    TRUE
+);
+
 -- name: due_jobs
 SELECT job_id, category, url, payload, created_at, next_try, retry_count, retry_delay, fail_count,
     timeout

@@ -134,7 +134,15 @@ DELETE FROM routing WHERE job_category = ? RETURNING job_category, queue_name;
 -- name: push
 INSERT INTO {jobs} (
     next_try, created_at, retry_count, retry_delay, timeout, category, url, payload
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+) VALUES {rows: (?, ?, ?, ?, ?, ?, ?, ?)};
+
+-- name: push_grabbed
+INSERT INTO {jobs} (
+    status, next_try, grabber_id, created_at, retry_count, retry_delay, timeout, category, url, payload
+) VALUES {rows: (1, ?, ?, ?, ?, ?, ?, ?, ?, ?)};
+
+-- name: any_due
+SELECT 1 FROM {jobs} WHERE status = 0 AND next_try <= ? LIMIT 1;
 
 -- name: complete
 -- Whoever leads the queue: the job is done, and deleting it spares a duplicate.

@@ -3,6 +3,9 @@
 //! It takes what has gathered while its last commit ran, at least one row and at most a bound,
 //! stores it as one batch and answers each. Alone, a push waits for nobody; under load the rows
 //! of a commit grow by themselves. No timer is involved (`doc/decisions/group-commit.md`).
+//!
+//! A batch for one queue whose workers are free goes *express*: its rows are stored as grabbed
+//! already, and the jobs handed on after the commit (`doc/decisions/express.md`).
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +15,8 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, SendError, Sender, unbounded};
 
-use crate::store::{Push, Pushed, Store, StoreError};
+use crate::job::{Job, JobStatus};
+use crate::store::{Lease, Push, Pushed, Store, StoreError};
 use crate::threads;
 
 /// Rows of one commit at the most: beyond a few hundred a commit gains nothing but latency.
@@ -23,11 +27,34 @@ const MAX_BYTES: usize = 4 << 20;
 const MAX_WAITING: usize = 100_000;
 
 /// Told what became of a push. Called on the intake's thread: it must not block.
-pub type PushDone = Box<dyn FnOnce(Push, Result<Pushed, StoreError>) + Send>;
+pub type PushDone = Box<dyn FnOnce(&Push, Result<Pushed, StoreError>) + Send>;
 
-struct Entry {
-    push: Push,
-    done: PushDone,
+/// A queue that can take new jobs without looking for them in the store. None of its methods
+/// blocks.
+pub trait Express: Send + Sync {
+    /// The lease under which `count` new jobs may be stored as grabbed, and room for them, which
+    /// has to be given back by [`close`](Express::close). `None` where there is no room, or this
+    /// node is not primary.
+    fn open(&self, count: usize) -> Option<Arc<dyn Lease>>;
+
+    /// Takes jobs into its hands that were stored as grabbed under `lease`.
+    fn know(&self, lease: &Arc<dyn Lease>, jobs: &[Pushed]);
+
+    /// Hands one of them to a worker.
+    fn deliver(&self, lease: &Arc<dyn Lease>, job: Job);
+
+    /// Gives back the room for `count` jobs.
+    fn close(&self, count: usize);
+}
+
+/// A job on its way in.
+pub struct Entry {
+    /// What is stored, and where.
+    pub push: Push,
+    /// The job's queue, if it is due at once.
+    pub express: Option<Arc<dyn Express>>,
+    /// Told what became of it.
+    pub done: PushDone,
 }
 
 enum Message {
@@ -59,11 +86,10 @@ impl Intake {
 
     /// Hands in a job. Never blocks; `done` is called after the commit, or at once where too
     /// many pushes are waiting.
-    pub fn push(&self, push: Push, done: PushDone) {
+    pub fn push(&self, entry: Entry) {
         let refuse = |entry: Entry, reason: String| {
-            (entry.done)(entry.push, Err(StoreError::Unavailable(reason)));
+            (entry.done)(&entry.push, Err(StoreError::Unavailable(reason)));
         };
-        let entry = Entry { push, done };
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return refuse(entry, format!("{MAX_WAITING} pushes are waiting for the store"));
@@ -82,15 +108,12 @@ impl Intake {
 }
 
 fn run(store: &dyn Store, batches: &Batches) {
-    let mut batch = Vec::new();
-    let mut waiting = Vec::new();
+    let mut batch = Batch::default();
     let mut is_open = true;
     while is_open {
-        is_open = batches.gather(&mut batch, &mut waiting);
-        let results = if batch.is_empty() { Vec::new() } else { store.push(&batch) };
-        debug_assert_eq!(results.len(), batch.len());
-        for ((push, done), result) in batch.drain(..).zip(waiting.drain(..)).zip(results) {
-            done(push, result);
+        is_open = batches.gather(&mut batch);
+        if !batch.pushes.is_empty() {
+            batch.store(store);
         }
     }
 }
@@ -104,19 +127,82 @@ struct Batches {
 impl Batches {
     /// Waits for a push and moves it and what else has gathered into a batch. Answers whether
     /// more can come.
-    fn gather(&self, batch: &mut Vec<Push>, waiting: &mut Vec<PushDone>) -> bool {
+    fn gather(&self, batch: &mut Batch) -> bool {
         let mut bytes = 0;
         let mut next = self.receiver.recv().ok();
         loop {
             let Some(Message::Push(entry)) = next else { return false };
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             bytes += entry.push.job.payload.len() + entry.push.job.url.len();
-            batch.push(entry.push);
-            waiting.push(entry.done);
-            if batch.len() >= MAX_ROWS || bytes >= MAX_BYTES || self.receiver.is_empty() {
+            batch.add(entry);
+            let is_full = batch.pushes.len() >= MAX_ROWS || bytes >= MAX_BYTES;
+            if is_full || self.receiver.is_empty() {
                 return true;
             }
             next = self.receiver.try_recv().ok();
         }
+    }
+}
+
+/// What is stored by one commit.
+#[derive(Default)]
+struct Batch {
+    pushes: Vec<Push>,
+    waiting: Vec<PushDone>,
+    /// The queue of all of them, if it is one and all are due at once.
+    express: Option<Arc<dyn Express>>,
+}
+
+impl Batch {
+    fn add(&mut self, Entry { push, express, done }: Entry) {
+        if self.pushes.is_empty() {
+            self.express = express;
+        } else if express.is_none() || self.pushes[0].queue != push.queue {
+            self.express = None;
+        }
+        self.pushes.push(push);
+        self.waiting.push(done);
+    }
+
+    /// Stores it and tells everybody. It is empty then.
+    fn store(&mut self, store: &dyn Store) {
+        if let Some(express) = self.express.take()
+            && let Some(lease) = express.open(self.pushes.len())
+        {
+            let count = self.pushes.len();
+            self.store_express(&*express, &lease);
+            express.close(count);
+        }
+        if self.pushes.is_empty() {
+            return;
+        }
+        let results = store.push(&self.pushes);
+        debug_assert_eq!(results.len(), self.pushes.len());
+        for ((push, done), result) in self.drain().zip(results) {
+            done(&push, result);
+        }
+    }
+
+    /// Stores it as grabbed and hands the jobs on. Nothing happens where that cannot be done.
+    fn store_express(&mut self, express: &dyn Express, lease: &Arc<dyn Lease>) {
+        match lease.push_grabbed(&self.pushes) {
+            Ok(None) => {}
+            Ok(Some(stored)) => {
+                debug_assert_eq!(stored.len(), self.pushes.len());
+                express.know(lease, &stored);
+                for ((push, done), pushed) in self.drain().zip(stored) {
+                    done(&push, Ok(pushed));
+                    let job = Arc::unwrap_or_clone(push.job);
+                    let Pushed { id, created_at_ms, next_try_ms, .. } = pushed;
+                    let job = job.stored(id, created_at_ms, next_try_ms);
+                    express.deliver(lease, Job { status: JobStatus::Grabbed, ..job });
+                }
+            }
+            Err(error) => self.drain().for_each(|(push, done)| done(&push, Err(error.clone()))),
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (Push, PushDone)> {
+        self.pushes.drain(..).zip(self.waiting.drain(..))
     }
 }

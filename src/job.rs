@@ -24,6 +24,25 @@ pub struct NewJob {
     pub max_retries: u32,
 }
 
+impl NewJob {
+    /// The job once a store has it, as it waits for its first try.
+    pub fn stored(self, id: JobId, created_at_ms: u64, next_try_ms: u64) -> Job {
+        Job {
+            id,
+            category: self.category,
+            url: self.url,
+            payload: self.payload,
+            status: JobStatus::Claimed,
+            created_at_ms,
+            next_try_ms,
+            retry_count: self.max_retries,
+            retry_delay_s: self.retry_delay_s,
+            fail_count: 0,
+            timeout_s: self.timeout_s,
+        }
+    }
+}
+
 /// Where a stored job stands. The schema's word for a job that waits is *claimed*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStatus {

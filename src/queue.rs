@@ -4,6 +4,7 @@
 //! `work-Q-N`, started as needed, take a job each, deliver it and hand the outcome to the
 //! settler. A queue never touches another one.
 
+mod express;
 mod limiter;
 mod poller;
 mod stats;
@@ -26,10 +27,14 @@ use crate::settler::SettlerHandle;
 use crate::store::{Lease, Pushed, QueueName, Store, Token};
 use crate::threads;
 use crate::wake::Wake;
+use express::Lane;
 use limiter::Limiter;
 use stats::Stats;
 pub use stats::StatsView;
 use worker::Workers;
+
+/// Jobs tried whose outcome is not stored yet, beyond which nothing is grabbed.
+const MAX_UNSETTLED: usize = 2000;
 
 /// What every queue works with.
 #[derive(Clone)]
@@ -64,6 +69,9 @@ struct Shared {
     /// Grabbed jobs that wait for a worker. Bounded by what the poller grabs.
     jobs: Receiver<Grabbed>,
     workers: Workers,
+    lane: Lane,
+    /// How many jobs may wait for a worker, by the workers' pace; set by the poller.
+    ahead: AtomicUsize,
     /// Jobs that workers are busy with.
     running: AtomicUsize,
     /// Jobs that workers have finished since the start: the queue's pace.
@@ -109,6 +117,8 @@ impl Queue {
             in_hand: Mutex::new(HashMap::new()),
             jobs,
             workers: Workers::new(),
+            lane: Lane::new(sender),
+            ahead: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
             low_mark: AtomicUsize::new(usize::MAX),
@@ -119,7 +129,7 @@ impl Queue {
         });
         let its = Arc::clone(&shared);
         let poller = threads::spawn(format!("poll-{name}"), move || {
-            poller::run(&its, predecessor, sender, &woken);
+            poller::run(&its, predecessor, &woken);
         })?;
         Ok(Queue { shared, poller: Mutex::new(Some(poller)) })
     }
@@ -149,7 +159,7 @@ impl Queue {
             created_at_ms,
             next_try_ms,
         ));
-        if job.run_after_s == 0 {
+        if job.run_after_s == 0 && !pushed.is_grabbed {
             self.shared.wake.wake();
         }
     }

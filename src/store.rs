@@ -165,8 +165,8 @@ pub trait Jobs: Send + Sync {
 pub struct Push {
     /// Which queue.
     pub queue: QueueName,
-    /// What is stored.
-    pub job: NewJob,
+    /// What is stored. Shared, since a store may hand it to a thread of its own.
+    pub job: Arc<NewJob>,
 }
 
 /// What the store gave a new job.
@@ -178,6 +178,8 @@ pub struct Pushed {
     pub created_at_ms: u64,
     /// When it is due, likewise.
     pub next_try_ms: u64,
+    /// Whether it is grabbed already, see [`Lease::push_grabbed`].
+    pub is_grabbed: bool,
 }
 
 /// What became of a grabbed job.
@@ -242,12 +244,23 @@ pub trait Lease: Send + Sync {
     /// [`recover`](Lease::recover) finds them, since this process does not know them.
     fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError>;
 
+    /// Stores new jobs of this queue, none with a delay, already grabbed under this lease, in one
+    /// commit, provided that the lease stands and no job that waits is due: so nothing is
+    /// overtaken. Answers for each, in the same order. `None` where it cannot be done: nothing is
+    /// stored then, and [`Jobs::push`] may.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: rows may have been stored all the same; the next
+    /// [`recover`](Lease::recover) finds them, since this process does not know them.
+    fn push_grabbed(&self, batch: &[Push]) -> Result<Option<Vec<Pushed>>, StoreError>;
+
     /// Puts back to waiting the grabbed rows that nobody works on: those without a token, and
     /// those for which `known` says that this process does not have the job in hand under the
     /// row's token (which may be that of an earlier lease: what was started under it still runs).
     /// In batches, by id. Answers how many.
     ///
-    /// Not to be called while a `grab` of the same lease runs: what it grabs is not yet known.
+    /// Not to be called while a `grab` or a `push_grabbed` of the same lease runs: what it grabs is
+    /// not yet known.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].

@@ -62,7 +62,7 @@ fn fill(store: &dyn Store) {
     let batch: Vec<Push> = (0..JOBS)
         .map(|number| Push {
             queue: "a.b".into(),
-            job: NewJob {
+            job: Arc::new(NewJob {
                 category: format!("kind{number}"),
                 url: format!("http://127.0.0.1:1/{number}"),
                 payload: payload(number),
@@ -70,7 +70,7 @@ fn fill(store: &dyn Store) {
                 timeout_s: number as u32,
                 retry_delay_s: 5,
                 max_retries: number as u32 % 4,
-            },
+            }),
         })
         .collect();
     for part in batch.chunks(200) {

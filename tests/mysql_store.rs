@@ -58,7 +58,7 @@ fn push_of(queue: &str, payload: Vec<u8>) -> Push {
         retry_delay_s: 0,
         max_retries: 1,
     };
-    Push { queue: queue.into(), job }
+    Push { queue: queue.into(), job: std::sync::Arc::new(job) }
 }
 
 fn push(store: &MySqlStore, queue: &str) -> Result<Pushed, StoreError> {
@@ -399,7 +399,7 @@ fn tables_of_older_nodes_are_taken_over() {
     assert_eq!((job.url.as_str(), job.payload.as_slice(), job.timeout_s), ("", &b""[..], 0));
 
     grab(&database, "q", Token(3));
-    let pushed = Pushed { id: job.id, created_at_ms: 2, next_try_ms: 1 };
+    let pushed = Pushed { id: job.id, created_at_ms: 2, next_try_ms: 1, is_grabbed: false };
     let failed = settlement("q", &pushed, Token(3), Step::Fail(b"{}".into()));
     assert_eq!(store.settle(&[failed]).unwrap(), [Settled::Stored]);
     let nulls: Option<(u64,)> = conn

@@ -12,6 +12,7 @@ mod support;
 #[path = "store_contract"]
 mod properties {
     pub mod definitions;
+    pub mod express;
     pub mod failure_log;
     pub mod grab;
     pub mod inspection;
@@ -81,6 +82,14 @@ macro_rules! contract {
                     the_oldest_next_try_comes_first
                     the_lowest_id_comes_first_among_equals
                     each_queue_has_its_own_jobs
+                }
+                express {
+                    new_jobs_are_grabbed_at_once
+                    many_new_jobs_are_grabbed_in_order
+                    nothing_that_is_due_is_overtaken
+                    what_cannot_be_stored_stores_nothing
+                    unknown_new_jobs_are_recovered
+                    an_ended_lease_stores_nothing
                 }
                 lease {
                     a_token_is_random_and_fits

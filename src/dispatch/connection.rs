@@ -20,7 +20,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, ProxyProtocol};
 
 use super::resolver::{NameError, Names};
-use super::tcp::{self, TcpConnection};
+use super::tcp::{self, TcpConnection, is_end};
 
 /// An agent that opens connections as this module says.
 pub fn agent(config: Config, names: &Arc<Names>) -> Agent {
@@ -368,13 +368,4 @@ impl fmt::Debug for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Watched")
     }
-}
-
-/// Whether the other side, or the way there, has ended the connection.
-fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::*;
-    matches!(
-        error.kind(),
-        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | NotConnected
-    )
 }

@@ -1,7 +1,8 @@
 //! A TCP connection to a worker or a proxy.
 //!
 //! In place of `ureq`'s own, for TCP keep-alive: without it a worker whose host has vanished
-//! would hold a job without a timeout for ever. It also takes fewer system calls a request.
+//! would hold a job without a timeout for ever. It also takes fewer system calls a request: head
+//! and body go out together, so that the worker is woken once.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -77,26 +78,58 @@ fn socket_limit(timeout: NextTimeout) -> Result<Option<Duration>, Error> {
     Ok(Some(Duration::from_millis(limit_ms)))
 }
 
+/// A longer piece of a request is sent at once.
+const MAX_KEPT_BYTES: usize = 4 * 1024;
+
 /// The connection as `ureq` uses it.
 pub struct TcpConnection {
     /// Shared with whoever interrupts it.
     stream: Arc<TcpStream>,
     buffers: LazyBuffers,
+    /// What was written and has not been sent: the head of a request, while its body may follow.
+    unsent: Vec<u8>,
     /// The limits that are set on the socket.
     read_limit: Option<Duration>,
     write_limit: Option<Duration>,
+    /// Whether something was read and the connection not looked at since.
+    just_read: bool,
 }
 
 impl TcpConnection {
     /// `stream` with these buffers.
     pub fn new(stream: TcpStream, buffers: LazyBuffers) -> TcpConnection {
-        TcpConnection { stream: Arc::new(stream), buffers, read_limit: None, write_limit: None }
+        TcpConnection {
+            stream: Arc::new(stream),
+            buffers,
+            unsent: Vec::new(),
+            read_limit: None,
+            write_limit: None,
+            just_read: false,
+        }
     }
 
     /// What interrupts it from another thread.
     pub fn shutdown_handle(&self) -> Weak<dyn ShutdownHandle> {
         let handle: Arc<dyn ShutdownHandle> = Arc::clone(&self.stream) as _;
         Arc::downgrade(&handle)
+    }
+
+    /// Sends what was kept, and `amount` bytes of the output buffer.
+    fn send(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let limit = socket_limit(timeout)?;
+        if limit != self.write_limit {
+            self.stream.set_write_timeout(limit)?;
+            self.write_limit = limit;
+        }
+        let output = &self.buffers.output()[..amount];
+        let result = if self.unsent.is_empty() {
+            (&*self.stream).write_all(output)
+        } else {
+            self.unsent.extend_from_slice(output);
+            (&*self.stream).write_all(&self.unsent)
+        };
+        self.unsent.clear();
+        result.map_err(|error| timed(error, timeout))
     }
 }
 
@@ -105,17 +138,25 @@ impl Transport for TcpConnection {
         &mut self.buffers
     }
 
+    /// The first piece of a request is kept back: its head, whose body comes with the next call.
+    /// Whatever is kept goes out before an answer is awaited.
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let limit = socket_limit(timeout)?;
-        if limit != self.write_limit {
-            self.stream.set_write_timeout(limit)?;
-            self.write_limit = limit;
+        if !self.unsent.is_empty() || amount > MAX_KEPT_BYTES {
+            return self.send(amount, timeout);
         }
         let output = &self.buffers.output()[..amount];
-        (&*self.stream).write_all(output).map_err(|error| timed(error, timeout))
+        self.unsent.extend_from_slice(output);
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        if !self.unsent.is_empty() {
+            match self.send(0, timeout) {
+                // The worker may have answered before it had read everything: the read tells.
+                Err(Error::Io(error)) if is_end(&error) => {}
+                result => result?,
+            }
+        }
         let limit = socket_limit(timeout)?;
         if limit != self.read_limit {
             self.stream.set_read_timeout(limit)?;
@@ -129,14 +170,28 @@ impl Transport for TcpConnection {
             }
         };
         self.buffers.input_appended(amount);
+        self.just_read = amount > 0;
         Ok(amount > 0)
     }
 
-    /// An idle connection with something to read is at its end, or out of step.
+    /// An idle connection with something to read is at its end, or out of step. `ureq` asks after
+    /// an answer and again before the next request: the second time is the one that counts.
     fn is_open(&mut self) -> bool {
+        if std::mem::take(&mut self.just_read) {
+            return true;
+        }
         let mut sockets = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         poll(&mut sockets, PollTimeout::ZERO) == Ok(0)
     }
+}
+
+/// Whether the other side, or the way there, has ended the connection.
+pub fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::*;
+    matches!(
+        error.kind(),
+        ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof | NotConnected
+    )
 }
 
 /// The error, as a time-out if it is one: a socket says `WouldBlock` at its limit.

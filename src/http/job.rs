@@ -12,6 +12,7 @@ use super::listing::{page_of, raw_json, read_page};
 use super::{Reply, Response, answer};
 use crate::clock::{Rfc3339, now_ms, rfc3339_ms};
 use crate::dispatch::check_url;
+use crate::intake::{Entry, Express};
 use crate::job::{Failure, Job, NewJob};
 use crate::queue::Queue;
 use crate::queue_definition::validate_category;
@@ -98,8 +99,9 @@ pub(super) fn push(api: &Api, call: Call, queue: Arc<Queue>, reply: Reply) {
         Ok(request) => request,
         Err(error) => return reply.send(error.response(wants_problem)),
     };
-    let push = Push { queue: Arc::clone(queue.name()), job };
-    let done = move |push: Push, result: Result<Pushed, StoreError>| match result {
+    let express = (job.run_after_s == 0).then(|| Arc::clone(&queue) as Arc<dyn Express>);
+    let push = Push { queue: Arc::clone(queue.name()), job: Arc::new(job) };
+    let done = move |push: &Push, result: Result<Pushed, StoreError>| match result {
         Ok(pushed) => {
             queue.note_push(&push.job, &pushed);
             reply.send(answer::json(&PushedView {
@@ -116,7 +118,7 @@ pub(super) fn push(api: &Api, call: Call, queue: Arc<Queue>, reply: Reply) {
         }
         Err(error) => reply.send(Refusal::from(error).response(wants_problem)),
     };
-    api.intake.push(push, Box::new(done));
+    api.intake.push(Entry { push, express, done: Box::new(done) });
 }
 
 /// A stored job as the API shows it.

@@ -6,11 +6,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
-use super::{Grabbed, Queue, Shared};
+use super::{MAX_UNSETTLED, Queue, Shared};
 use crate::job::{Job, JobId};
-use crate::logs::QueueEntry;
 use crate::store::{Campaign, Lease, StoreError};
 
 /// How often rows that nobody works on are looked for.
@@ -24,17 +23,10 @@ const PREDECESSOR_LOOK: Duration = Duration::from_millis(50);
 const AHEAD: Duration = Duration::from_millis(50);
 /// The most that is grabbed ahead.
 const MAX_AHEAD: usize = 256;
-/// Jobs tried whose outcome is not stored yet, beyond which nothing is grabbed.
-const MAX_UNSETTLED: usize = 2000;
 /// How long the pace is measured before it counts.
 const PACE_WINDOW: Duration = Duration::from_millis(50);
 
-pub(super) fn run(
-    queue: &Arc<Shared>,
-    predecessor: Option<Arc<Queue>>,
-    sender: Sender<Grabbed>,
-    woken: &Receiver<()>,
-) {
+pub(super) fn run(queue: &Arc<Shared>, predecessor: Option<Arc<Queue>>, woken: &Receiver<()>) {
     while predecessor.as_ref().is_some_and(|queue| !queue.has_stopped()) && !queue.is_stopping() {
         let _ = woken.recv_timeout(PREDECESSOR_LOOK);
     }
@@ -42,7 +34,6 @@ pub(super) fn run(
     let campaign = queue.services.store.campaign(&queue.name, queue.wake.clone());
     let mut poller = Poller {
         queue,
-        sender,
         lease: None,
         next_recovery: Instant::now(),
         pace: Pace { since: Instant::now(), finished: 0, ahead: 0 },
@@ -61,7 +52,6 @@ pub(super) fn run(
 
 struct Poller<'a> {
     queue: &'a Arc<Shared>,
-    sender: Sender<Grabbed>,
     lease: Option<Arc<dyn Lease>>,
     next_recovery: Instant,
     pace: Pace,
@@ -84,6 +74,7 @@ impl Poller<'_> {
         if token(&lease) != token(&self.lease) {
             // Rows of the former primary are put back before anything is grabbed.
             self.next_recovery = Instant::now();
+            self.queue.lane.shut();
             self.queue.lease().clone_from(&lease);
             let was_primary = std::mem::replace(&mut self.lease, lease).is_some();
             match (was_primary, self.lease.is_some()) {
@@ -119,13 +110,16 @@ impl Poller<'_> {
 
     fn recover_and_grab(&mut self, lease: &Arc<dyn Lease>) -> Result<(), StoreError> {
         let queue = self.queue;
-        if Instant::now() >= self.next_recovery {
+        // What goes express is not in hand yet, and would be taken for nobody's. Where some is on
+        // its way, this thread is woken when it has arrived.
+        if Instant::now() >= self.next_recovery && queue.lane.shut() {
             let known = |id: JobId, token| queue.in_hand().get(&id) == Some(&token);
             let recovered = lease.recover(&known)?;
             if recovered > 0 {
                 log::warn!(queue = &*queue.name; "{recovered} jobs put back to waiting");
             }
             self.next_recovery = Instant::now() + RECOVERY_INTERVAL;
+            queue.lane.open();
         }
         loop {
             let room = self.room();
@@ -157,7 +151,8 @@ impl Poller<'_> {
         let queue = self.queue;
         let (_, max_workers) = queue.limits();
         let ahead = if queue.is_throttled() { 0 } else { self.pace.ahead(queue, max_workers) };
-        let waiting = queue.jobs.len();
+        queue.ahead.store(ahead, Ordering::Relaxed);
+        let waiting = queue.jobs.len() + queue.lane.reserved();
         let running = queue.running.load(Ordering::SeqCst);
         let unsettled = queue.in_hand().len().saturating_sub(waiting + running);
         if waiting > ahead / 2 || unsettled > MAX_UNSETTLED {
@@ -175,9 +170,7 @@ impl Poller<'_> {
         let token = lease.token();
         queue.in_hand().extend(jobs.iter().map(|job| (job.id, token)));
         for job in jobs {
-            queue.services.queue_log.write(&QueueEntry::grabbed(&queue.name, &job));
-            // The receiver is in `Shared`, so the channel is never disconnected here.
-            let _ = self.sender.send(Grabbed { job, lease: Arc::clone(lease) });
+            queue.hand_on(lease, job);
         }
         queue.workers.start_for_waiting(queue);
     }
@@ -186,7 +179,10 @@ impl Poller<'_> {
     /// outcome is stored.
     fn stop(self, woken: &Receiver<()>) {
         let queue = self.queue;
-        drop(self.sender);
+        while !queue.lane.shut() {
+            let _ = woken.recv_timeout(BACKUP_WAIT);
+        }
+        queue.lane.end();
         let mut unstarted: Vec<(Arc<dyn Lease>, Vec<JobId>)> = Vec::new();
         for grabbed in queue.jobs.try_iter() {
             let same = |lease: &Arc<dyn Lease>| lease.token() == grabbed.lease.token();

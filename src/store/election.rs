@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::job::{Job, JobId};
-use crate::store::{Campaign, Holder, Lease, QueueName, StoreError, Token};
+use crate::store::{Campaign, Holder, Lease, Push, Pushed, QueueName, StoreError, Token};
 use crate::wake::Wake;
 
 /// Rows put back at a time, so that a recovery keeps nobody waiting for long.
@@ -31,6 +31,15 @@ pub(super) trait LeasedRows: Send + Sync + 'static {
         room: usize,
         standing: &Standing,
     ) -> Result<Vec<Job>, StoreError>;
+
+    /// Stores new jobs as grabbed, if the lease stands and no other job is due; see
+    /// [`Lease::push_grabbed`].
+    fn push_grabbed(
+        &self,
+        queue: &QueueName,
+        batch: &[Push],
+        standing: &Standing,
+    ) -> Result<Option<Vec<Pushed>>, StoreError>;
 
     /// The grabbed rows and under which token they are, by id.
     fn grabbed(&self, queue: &QueueName) -> Result<Vec<(JobId, Token)>, StoreError>;
@@ -219,6 +228,10 @@ impl<R: LeasedRows> Lease for LocalLease<R> {
 
     fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError> {
         self.rows.grab(self.queue(), room, &self.standing)
+    }
+
+    fn push_grabbed(&self, batch: &[Push]) -> Result<Option<Vec<Pushed>>, StoreError> {
+        self.rows.push_grabbed(self.queue(), batch, &self.standing)
     }
 
     fn recover(&self, known: &dyn Fn(JobId, Token) -> bool) -> Result<u64, StoreError> {

@@ -187,6 +187,25 @@ impl LeasedRows for Shared {
         Ok(rows.grab(room, standing.token(), self.clock.now_ms()))
     }
 
+    fn push_grabbed(
+        &self,
+        queue: &QueueName,
+        batch: &[Push],
+        standing: &Standing,
+    ) -> Result<Option<Vec<Pushed>>, StoreError> {
+        let now_ms = self.clock.now_ms();
+        let Ok(table) = self.table(queue) else { return Ok(None) };
+        let jobs: Result<Vec<Job>, StoreError> =
+            batch.iter().map(|push| new_row(&push.job, now_ms)).collect();
+        let Ok(jobs) = jobs else { return Ok(None) };
+        let mut rows = lock(&table);
+        if standing.check().is_err() || rows.has_due(now_ms) {
+            return Ok(None);
+        }
+        let token = standing.token();
+        Ok(Some(jobs.into_iter().map(|job| rows.push_grabbed(job, token)).collect()))
+    }
+
     fn grabbed(&self, queue: &QueueName) -> Result<Vec<(JobId, Token)>, StoreError> {
         let table = self.table(queue)?;
         let grabbed = lock(&table).grabbed();

@@ -1,7 +1,7 @@
 //! Rows as every store takes them. What MySQL refuses is refused everywhere, so that whatever
 //! runs on one store runs on the others, and can move there.
 
-use crate::job::{Job, JobStatus, NewJob};
+use crate::job::{Job, NewJob};
 use crate::queue_definition::MAX_CATEGORY_BYTES;
 use crate::store::{QueueName, StoreError};
 
@@ -36,19 +36,8 @@ pub(super) fn due_ms(job: &NewJob, now_ms: u64) -> Result<u64, StoreError> {
 /// # Errors
 /// The job does not fit its columns.
 pub(super) fn new_row(job: &NewJob, now_ms: u64) -> Result<Job, StoreError> {
-    Ok(Job {
-        id: 0,
-        next_try_ms: due_ms(job, now_ms)?,
-        category: job.category.clone(),
-        url: job.url.clone(),
-        payload: job.payload.clone(),
-        status: JobStatus::Claimed,
-        created_at_ms: now_ms,
-        retry_count: job.max_retries,
-        retry_delay_s: job.retry_delay_s,
-        fail_count: 0,
-        timeout_s: job.timeout_s,
-    })
+    let next_try_ms = due_ms(job, now_ms)?;
+    Ok(job.clone().stored(0, now_ms, next_try_ms))
 }
 
 /// The error where a queue has no tables.

@@ -61,7 +61,7 @@ pub fn job_with(payload: impl Into<Vec<u8>>) -> NewJob {
 
 /// A row of a batch.
 pub fn to(queue: &str, job: NewJob) -> Push {
-    Push { queue: queue.into(), job }
+    Push { queue: queue.into(), job: Arc::new(job) }
 }
 
 /// Stores one job.

@@ -39,15 +39,37 @@ impl Row {
 /// Jobs on their way.
 impl Rows {
     /// Adds a job and gives it its id.
-    pub(super) fn push(&mut self, mut job: Job) -> Pushed {
+    pub(super) fn push(&mut self, job: Job) -> Pushed {
+        self.add(job, None)
+    }
+
+    /// Adds a job that is grabbed already.
+    pub(super) fn push_grabbed(&mut self, job: Job, token: Token) -> Pushed {
+        self.add(job, Some(token))
+    }
+
+    fn add(&mut self, mut job: Job, grabber: Option<Token>) -> Pushed {
         self.last_job_id += 1;
         job.id = self.last_job_id;
-        let pushed =
-            Pushed { id: job.id, created_at_ms: job.created_at_ms, next_try_ms: job.next_try_ms };
-        let row = Row { job, grabber: None };
-        self.waiting.insert(row.position());
+        if grabber.is_some() {
+            job.status = JobStatus::Grabbed;
+        }
+        let pushed = Pushed {
+            id: job.id,
+            created_at_ms: job.created_at_ms,
+            next_try_ms: job.next_try_ms,
+            is_grabbed: grabber.is_some(),
+        };
+        let row = Row { job, grabber };
+        let positions = if grabber.is_some() { &mut self.grabbed } else { &mut self.waiting };
+        positions.insert(row.position());
         self.jobs.insert(pushed.id, row);
         pushed
+    }
+
+    /// Whether a job that waits is due.
+    pub(super) fn has_due(&self, now_ms: u64) -> bool {
+        self.waiting.first().is_some_and(|first| first.at_ms <= now_ms)
     }
 
     /// Takes up to `room` due jobs.

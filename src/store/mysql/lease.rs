@@ -100,6 +100,18 @@
 //!   `recover` puts them back
 //! - restart: the old fence is unknown there, no row
 //!
+//! *Push grabbed: its SELECT* (does the fence hold, is nothing due?)
+//! - any: nothing has happened
+//!
+//! *Push grabbed: its INSERT*
+//! - reply: stored or not; the client is told that nobody knows. If stored, the rows carry our
+//!   token and nobody has them in hand; the next `recover` puts them back
+//! - silent: as for grab
+//! - killed (the holder) between the two: the rows are stored, and not started here once the loss
+//!   is seen; the successor's next `recover` puts them back. That window is one round trip, as it
+//!   is between a grab's UPDATE and its first job
+//! - restart: the session of the SELECT is gone as well
+//!
 //! *Recover: its UPDATE*
 //! - reply: done or not; the next one finds the rest. One that the network delivers so late that
 //!   its rows have been recovered and grabbed again under the same lease puts back jobs that run:
@@ -152,7 +164,7 @@ statements! {
     /// Locks, and what only the primary does to rows.
     LEASE: LeaseStatements = "lease.sql" {
         set_wait_timeout, database, take_locks, own_locks, release_locks, wait_for_lock,
-        lock_holder, session_host, due_jobs, grab_jobs, jobs_grabbed_by, grabbed_jobs,
-        recover_jobs, put_back_jobs,
+        lock_holder, session_host, may_push_grabbed, due_jobs, grab_jobs, jobs_grabbed_by,
+        grabbed_jobs, recover_jobs, put_back_jobs,
     }
 }

@@ -19,11 +19,13 @@ use super::schema::{self, JOBS};
 use super::session::Session;
 use crate::job::NewJob;
 use crate::store::sql::Tables;
-use crate::store::{Push, Pushed, StoreError};
+use crate::store::{Push, Pushed, StoreError, Token};
 
 /// Numbers of rows that a statement may have.
-const STATEMENT_ROWS: [usize; 20] =
-    [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 32, 64, 128, 256];
+const STATEMENT_ROWS: [usize; 35] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+    27, 28, 29, 30, 31, 32, 64, 128, 256,
+];
 /// The most that the rows of one statement may take together, in bytes; a single row may take
 /// more. Larger statements are no faster and keep buffers large.
 const STATEMENT_BYTES: usize = 4 << 20;
@@ -175,7 +177,7 @@ fn insert_groups(
         for (number, (group, plan)) in groups.iter().zip(&plans).enumerate() {
             *failed = Some(number);
             for rows in plan {
-                insert(session, batch, &group.tables, rows, now_ms, &mut stored)?;
+                insert(session, batch, &group.tables, rows, now_ms, None, &mut stored)?;
             }
         }
         *failed = None;
@@ -220,13 +222,15 @@ fn insert(
     tables: &Tables,
     rows: &[usize],
     now_ms: u64,
+    grabber: Option<Token>,
     stored: &mut Vec<(usize, Pushed)>,
 ) -> Result<(), Error> {
-    let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 8);
+    let mut values: Vec<Value> = Vec::with_capacity(rows.len() * 9);
     for &row in rows {
         let job = &batch[row].job;
+        values.push(due_ms(job, now_ms).unwrap_or(u64::MAX).into());
+        values.extend(grabber.map(|token| Value::from(token.0)));
         values.extend([
-            due_ms(job, now_ms).unwrap_or(u64::MAX).into(),
             now_ms.into(),
             job.max_retries.into(),
             job.retry_delay_s.into(),
@@ -236,14 +240,46 @@ fn insert(
             job.timeout_s.into(),
         ]);
     }
-    session.execute(&JOBS.push.repeated(tables, rows.len()), values)?;
+    let statement = if grabber.is_some() { &JOBS.push_grabbed } else { &JOBS.push };
+    session.execute(&statement.repeated(tables, rows.len()), values)?;
     let mut id = session.last_insert_id();
     for &row in rows {
         let next_try_ms = due_ms(&batch[row].job, now_ms).unwrap_or(u64::MAX);
-        stored.push((row, Pushed { id, created_at_ms: now_ms, next_try_ms }));
+        let is_grabbed = grabber.is_some();
+        stored.push((row, Pushed { id, created_at_ms: now_ms, next_try_ms, is_grabbed }));
         id = id.saturating_add(session.id_step());
     }
     Ok(())
+}
+
+/// Inserts rows of one queue as grabbed under `token`. `None` where one of them does not fit.
+///
+/// # Errors
+/// The driver's.
+pub(super) fn insert_grabbed(
+    session: &mut Session,
+    batch: &[Push],
+    tables: &Tables,
+    token: Token,
+) -> Result<Option<Vec<Pushed>>, Error> {
+    let now_ms = session.now_ms()?;
+    let max_packet = session.max_packet();
+    if batch.iter().any(|push| refusal_of(&push.job, max_packet, now_ms).is_some()) {
+        return Ok(None);
+    }
+    let rows: Vec<usize> = (0..batch.len()).collect();
+    let plan = statements_of(batch, &rows, max_packet.min(STATEMENT_BYTES));
+    let insert_all = |session: &mut Session| {
+        let mut stored = Vec::with_capacity(batch.len());
+        for rows in &plan {
+            insert(session, batch, tables, rows, now_ms, Some(token), &mut stored)?;
+        }
+        Ok(stored)
+    };
+    let stored =
+        if plan.len() == 1 { insert_all(session)? } else { session.transaction(insert_all)? };
+    // The rows are in the order of the batch.
+    Ok(Some(stored.into_iter().map(|(_, pushed)| pushed).collect()))
 }
 
 /// When a job is first due, in milliseconds since 1970; `None` if its column cannot hold that.
@@ -278,7 +314,7 @@ fn push_alone(
         let stored = store.queues.attempt(last_start, |session| {
             let now_ms = session.now_ms()?;
             let mut stored = Vec::with_capacity(1);
-            insert(session, batch, &group.tables, &[row], now_ms, &mut stored)?;
+            insert(session, batch, &group.tables, &[row], now_ms, None, &mut stored)?;
             Ok(stored)
         });
         answers[row] = match stored {
@@ -300,12 +336,14 @@ fn create_if_defined(store: &MySqlStore, queue: &str) -> Result<bool, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn push_of(queue: &str, payload_bytes: usize) -> Push {
         Push {
             queue: queue.into(),
-            job: NewJob {
+            job: Arc::new(NewJob {
                 category: "c".into(),
                 url: "u".into(),
                 payload: vec![b'x'; payload_bytes],
@@ -313,7 +351,7 @@ mod tests {
                 timeout_s: 0,
                 retry_delay_s: 0,
                 max_retries: 0,
-            },
+            }),
         }
     }
 
@@ -329,7 +367,8 @@ mod tests {
         assert_eq!(sizes(0), [0; 0]);
         assert_eq!(sizes(1), [1]);
         assert_eq!(sizes(16), [16]);
-        assert_eq!(sizes(17), [16, 1]);
+        assert_eq!(sizes(31), [31]);
+        assert_eq!(sizes(33), [32, 1]);
         assert_eq!(sizes(100), [64, 32, 4]);
         assert_eq!(sizes(1000), [256, 256, 256, 128, 64, 32, 8]);
     }
@@ -352,7 +391,7 @@ mod tests {
     #[test]
     fn a_row_that_does_not_fit_is_refused_alone() {
         let mut batch = [push_of("a", 5000), push_of("b", 10), push_of("a", 10)];
-        batch[2].job.run_after_s = u64::MAX / 1000;
+        Arc::make_mut(&mut batch[2].job).run_after_s = u64::MAX / 1000;
         let mut groups = group_by_queue(&batch);
         let mut answers = vec![None; 3];
         refuse_unfit(1024, 1000, &batch, &mut groups, &mut answers);
@@ -365,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_job_is_due_when_its_delay_has_passed() {
-        let mut job = push_of("q", 0).job;
+        let mut job = NewJob::clone(&push_of("q", 0).job);
         for (run_after_s, due) in
             [(0, Some(1000)), (2, Some(3000)), (u64::MAX / 1000, None), (u64::MAX, None)]
         {

@@ -10,8 +10,8 @@ use crate::store::sql::{Statement, Tables, statements};
 statements! {
     /// The jobs of one queue and its failure log.
     JOBS: JobStatements = "jobs.sql" {
-        create_jobs, create_failures, have_jobs, have_failures, push, complete, complete_some,
-        lock, retry, log_failure, remove,
+        create_jobs, create_failures, have_jobs, have_failures, push, push_grabbed, complete,
+        complete_some, lock, retry, log_failure, remove,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, ToSql};
 
 use super::fault::{Fault, is_missing_table};
 use super::inspection::{id_of, job_of, number};
@@ -16,6 +16,9 @@ use crate::store::{
     Campaign, Jobs, Push, Pushed, QueueName, Settled, Settlement, Step, StoreError, Token,
 };
 use crate::wake::Wake;
+
+/// Numbers of rows that a statement inserts: few kinds, which stay prepared.
+const STATEMENT_ROWS: [usize; 4] = [64, 16, 4, 1];
 
 impl Jobs for SqliteStore {
     fn push(&self, batch: &[Push]) -> Vec<Result<Pushed, StoreError>> {
@@ -68,18 +71,27 @@ fn push_to<'a>(
     rows: impl Iterator<Item = &'a Push>,
     now_ms: u64,
 ) -> Result<Vec<Result<Pushed, StoreError>>, Fault> {
-    let mut insert = match connection.prepare_cached(&SQL.push.on(&Tables::of(queue))) {
-        Ok(insert) => insert,
+    let (mut fitting, mut answers) = (Vec::new(), Vec::new());
+    for push in rows {
+        let due_ms = due(push, now_ms);
+        fitting.extend(due_ms.as_ref().ok().map(|&due_ms| (push, due_ms)));
+        answers.push(due_ms.map(|due_ms| Pushed {
+            id: 0,
+            created_at_ms: now_ms,
+            next_try_ms: due_ms,
+            is_grabbed: false,
+        }));
+    }
+    let ids = match insert(connection, &Tables::of(queue), &fitting, None, now_ms) {
         Err(error) if is_missing_table(&error) => {
-            return Ok(rows.map(|_| Err(no_such_queue(queue))).collect());
+            let missing = |answer: Result<Pushed, _>| answer.and(Err(no_such_queue(queue)));
+            return Ok(answers.into_iter().map(missing).collect());
         }
-        Err(error) => return Err(error.into()),
+        ids => ids?,
     };
-    rows.map(|push| match due(push, now_ms) {
-        Ok(due_ms) => Ok(Ok(insert_row(connection, &mut insert, push, now_ms, due_ms)?)),
-        Err(refused) => Ok(Err(refused)),
-    })
-    .collect()
+    let stored = answers.iter_mut().filter_map(|answer| answer.as_mut().ok());
+    stored.zip(ids).for_each(|(pushed, id)| pushed.id = id);
+    Ok(answers)
 }
 
 /// When a new job is due, if all of it fits its columns. The latest time is that of the column,
@@ -88,26 +100,85 @@ fn due(push: &Push, now_ms: u64) -> Result<u64, StoreError> {
     Ok(due_ms(&push.job, now_ms)?.min(i64::MAX.cast_unsigned()))
 }
 
-fn insert_row(
+/// Inserts rows, each with the time when it is due, and answers their ids. They are grabbed if a
+/// token says by whom.
+fn insert(
     connection: &Connection,
-    insert: &mut CachedStatement<'_>,
-    push: &Push,
+    tables: &Tables,
+    rows: &[(&Push, u64)],
+    grabber: Option<Token>,
     now_ms: u64,
-    due_ms: u64,
-) -> rusqlite::Result<Pushed> {
-    let job = &push.job;
-    insert.execute((
-        number(due_ms),
-        number(now_ms),
-        job.max_retries,
-        job.retry_delay_s,
-        job.timeout_s,
-        &job.category,
-        &job.url,
-        &job.payload,
-    ))?;
-    let id = connection.last_insert_rowid().cast_unsigned();
-    Ok(Pushed { id, created_at_ms: now_ms, next_try_ms: due_ms })
+) -> rusqlite::Result<Vec<JobId>> {
+    let statement = if grabber.is_some() { &SQL.push_grabbed } else { &SQL.push };
+    let mut ids = Vec::with_capacity(rows.len());
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let length = STATEMENT_ROWS.into_iter().find(|&rows| rows <= rest.len()).unwrap_or(1);
+        let (some, others) = rest.split_at(length);
+        let mut insert = connection.prepare_cached(&statement.repeated(tables, length))?;
+        bind_rows(&mut insert, some, grabber, now_ms)?;
+        insert.raw_execute()?;
+        // One after the other: nobody else inserts.
+        let last = connection.last_insert_rowid().cast_unsigned();
+        ids.extend(last + 1 - length as u64..=last);
+        rest = others;
+    }
+    Ok(ids)
+}
+
+fn bind_rows(
+    insert: &mut CachedStatement<'_>,
+    rows: &[(&Push, u64)],
+    grabber: Option<Token>,
+    now_ms: u64,
+) -> rusqlite::Result<()> {
+    let mut place = 0;
+    let mut bind = |value: &dyn ToSql| {
+        place += 1;
+        insert.raw_bind_parameter(place, value)
+    };
+    for (push, due_ms) in rows {
+        let job = &push.job;
+        bind(&number(*due_ms))?;
+        if let Some(token) = grabber {
+            bind(&number(token.0))?;
+        }
+        bind(&number(now_ms))?;
+        bind(&job.max_retries)?;
+        bind(&job.retry_delay_s)?;
+        bind(&job.timeout_s)?;
+        bind(&job.category)?;
+        bind(&job.url)?;
+        bind(&job.payload)?;
+    }
+    Ok(())
+}
+
+/// Stores rows of one queue as grabbed; `None`, and nothing stored, where a job is due or one of
+/// the rows does not fit.
+fn push_grabbed(
+    connection: &Connection,
+    tables: &Tables,
+    rows: &[Push],
+    token: Token,
+    now_ms: u64,
+) -> rusqlite::Result<Option<Vec<Pushed>>> {
+    let mut any_due = connection.prepare_cached(&SQL.any_due.on(tables))?;
+    if any_due.exists((number(now_ms),))? {
+        return Ok(None);
+    }
+    let due = rows.iter().map(|push| Ok((push, due(push, now_ms)?)));
+    let Ok(rows) = due.collect::<Result<Vec<(&Push, u64)>, StoreError>>() else {
+        return Ok(None);
+    };
+    let ids = insert(connection, tables, &rows, Some(token), now_ms)?;
+    let pushed = |(id, (_, due_ms)): (JobId, (&Push, u64))| Pushed {
+        id,
+        created_at_ms: now_ms,
+        next_try_ms: due_ms,
+        is_grabbed: true,
+    };
+    Ok(Some(ids.into_iter().zip(rows).map(pushed).collect()))
 }
 
 /// Changes or removes the row of a job as its settlement says.
@@ -151,6 +222,27 @@ impl LeasedRows for Shared {
             standing.check()?;
             let now_ms = clock.now_ms();
             on_tables(&queue, |tables| grab(connection, tables, room, standing.token(), now_ms))
+        })
+    }
+
+    fn push_grabbed(
+        &self,
+        queue: &QueueName,
+        batch: &[Push],
+        standing: &Standing,
+    ) -> Result<Option<Vec<Pushed>>, StoreError> {
+        let (queue, rows) = (Arc::clone(queue), batch.to_vec());
+        let (standing, clock) = (standing.clone(), Arc::clone(&self.clock));
+        self.writer.write(move |connection| {
+            if standing.check().is_err() {
+                return Ok(None);
+            }
+            let now_ms = clock.now_ms();
+            let (tables, token) = (Tables::of(&queue), standing.token());
+            match push_grabbed(connection, &tables, &rows, token, now_ms) {
+                Err(error) if is_missing_table(&error) => Ok(None),
+                stored => Ok(stored?),
+            }
         })
     }
 

@@ -11,7 +11,8 @@ statements! {
         empty_log,
         revision, raise_queues_revision, raise_routings_revision, queues, put_queue,
         delete_queue, routings, have_queue, put_routing, delete_routing,
-        push, complete, retry, log_failure, due_jobs, grab, grabbed, put_back,
+        push, push_grabbed, any_due, complete, retry, log_failure, due_jobs, grab, grabbed,
+        put_back,
         jobs_ascending, jobs_descending, job, delete_job,
         failures_by_failure, failures_by_creation, failure, delete_failure,
         last_job_id, last_failure_id, jobs_after, failures_after, import_job, import_failure,
@@ -35,6 +36,7 @@ mod tests {
             connection.execute(&statement.on(&tables), ()).unwrap();
         }
         for (statement, index) in [
+            (&SQL.any_due, "fireworq_jq_key(q)"),
             (&SQL.due_jobs, "fireworq_jq_key(q)"),
             (&SQL.jobs_ascending, "fireworq_jq_key(q)"),
             (&SQL.jobs_descending, "fireworq_jq_key(q)"),

@@ -14,9 +14,11 @@ use super::LEASE;
 use super::session::quoted;
 use super::standing::Fence;
 use crate::job::{Job, JobId, JobStatus};
-use crate::store::mysql::pool::Pool;
+use crate::store::mysql::fault::Fault;
+use crate::store::mysql::pool::{Pool, last_start_from_now};
+use crate::store::mysql::push;
 use crate::store::sql::{Statement, Tables};
-use crate::store::{Lease, QueueName, StoreError, Token};
+use crate::store::{Lease, Push, Pushed, QueueName, StoreError, Token};
 
 /// How many rows one statement changes at most.
 const ROWS_A_STATEMENT: usize = 1000;
@@ -195,6 +197,27 @@ impl Lease for QueueLease {
             return Err(ended);
         }
         Ok(jobs)
+    }
+
+    fn push_grabbed(&self, batch: &[Push]) -> Result<Option<Vec<Pushed>>, StoreError> {
+        if !self.is_held() {
+            return Ok(None);
+        }
+        let stored = self.pool.attempt(last_start_from_now(), |session| {
+            let locks = self.quoted_locks(session);
+            let statement = filled(&LEASE.may_push_grabbed, &self.tables, &[], &locks);
+            let rows: Vec<Option<bool>> = session.query_rows(statement)?;
+            if rows != [Some(true)] {
+                return Ok(None);
+            }
+            push::insert_grabbed(session, batch, &self.tables, self.token)
+        });
+        match stored {
+            Ok(stored) => Ok(stored),
+            // The general way tells which row is to blame, and creates tables that are missing.
+            Err(Fault::Refused(_)) => Ok(None),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     fn recover(&self, known: &dyn Fn(JobId, Token) -> bool) -> Result<u64, StoreError> {
