@@ -35,23 +35,28 @@ FROM {jobs} WHERE job_id = ? FOR UPDATE;
 -- name: delete_job
 DELETE FROM {jobs} WHERE job_id = ?;
 
--- name: failures_by_failure
-SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
-FROM {failures} WHERE failure_id < ? ORDER BY failure_id DESC LIMIT ?;
-
--- name: failures_by_creation
-SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
-FROM {failures}
-WHERE created_at <= ? AND (created_at < ? OR failure_id < ?)
-ORDER BY created_at DESC, failure_id DESC LIMIT ?;
-
--- name: failure
-SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
-FROM {failures} WHERE failure_id = ?;
-
--- name: lock_failure
-SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
-FROM {failures} WHERE failure_id = ? FOR UPDATE;
-
--- name: delete_failure
-DELETE FROM {failures} WHERE failure_id = ?;
+-- name: backlog
+-- One row a queue, to be put together with UNION ALL. Where a figure has more rows than are
+-- counted, finding that out is a walk along an index and no count follows.
+SELECT
+    IF((SELECT 1 FROM {jobs}
+        WHERE status = 'claimed' AND next_try <= FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000)
+        LIMIT 1 OFFSET 1000000) IS NULL,
+        (SELECT COUNT(*) FROM {jobs}
+        WHERE status = 'claimed' AND next_try <= FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000)),
+        1000000),
+    IF((SELECT 1 FROM {jobs}
+        WHERE status = 'claimed' AND next_try > FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000)
+        LIMIT 1 OFFSET 1000000) IS NULL,
+        (SELECT COUNT(*) FROM {jobs}
+        WHERE status = 'claimed' AND next_try > FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000)),
+        1000000),
+    IF((SELECT 1 FROM {jobs} WHERE status = 'grabbed' LIMIT 1 OFFSET 1000000) IS NULL,
+        (SELECT COUNT(*) FROM {jobs} WHERE status = 'grabbed'),
+        1000000),
+    IF((SELECT 1 FROM {failures} LIMIT 1 OFFSET 1000000) IS NULL,
+        (SELECT COUNT(*) FROM {failures}),
+        1000000),
+    (SELECT MIN(next_try) FROM {jobs}
+        WHERE status = 'claimed' AND next_try <= FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000)),
+    FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000);

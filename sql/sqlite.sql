@@ -204,6 +204,17 @@ DELETE FROM {jobs} WHERE job_id = ?
 RETURNING job_id, category, url, payload, status, created_at, next_try, retry_count, retry_delay,
     fail_count, timeout;
 
+-- name: backlog
+-- Each count ends at ?2.
+SELECT
+    (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {jobs} WHERE status = 0 AND next_try <= ?1 LIMIT ?2)),
+    (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {jobs} WHERE status = 0 AND next_try > ?1 LIMIT ?2)),
+    (SELECT COUNT(*) FROM (SELECT 1 FROM {jobs} WHERE status = 1 LIMIT ?2)),
+    (SELECT COUNT(*) FROM (SELECT 1 FROM {failures} LIMIT ?2)),
+    (SELECT next_try FROM {jobs} WHERE status = 0 AND next_try <= ?1 ORDER BY next_try LIMIT 1);
+
 -- name: failures_by_failure
 SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
 FROM {failures} WHERE failure_id < ? ORDER BY failure_id DESC LIMIT ?;
@@ -220,6 +231,28 @@ FROM {failures} WHERE failure_id = ?;
 -- name: delete_failure
 DELETE FROM {failures} WHERE failure_id = ?
 RETURNING failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at;
+
+-- name: failure_heads_by_failure
+SELECT failure_id, category, failed_at, created_at, CASE WHEN ?1 THEN result ELSE X'' END
+FROM {failures} WHERE failure_id < ?2 ORDER BY failure_id DESC LIMIT ?3;
+
+-- name: failure_heads_by_creation
+SELECT failure_id, category, failed_at, created_at, CASE WHEN ?1 THEN result ELSE X'' END
+FROM {failures} WHERE (created_at, failure_id) < (?2, ?3)
+ORDER BY created_at DESC, failure_id DESC LIMIT ?4;
+
+-- name: failures_by_id
+SELECT failure_id, job_id, category, url, payload, result, fail_count, failed_at, created_at
+FROM {failures} WHERE failure_id IN ({rows: ?}) ORDER BY failure_id DESC;
+
+-- name: delete_failures
+DELETE FROM {failures} WHERE failure_id IN ({rows: ?});
+
+-- name: oldest_failures
+SELECT failure_id, failed_at FROM {failures} ORDER BY failure_id LIMIT ?;
+
+-- name: failures_beyond
+SELECT COUNT(*) FROM (SELECT 1 FROM {failures} LIMIT ? OFFSET ?);
 
 -- name: last_job_id
 -- The highest id that a table has given; none before the first. The names stand without quotes.

@@ -40,6 +40,17 @@ pub fn rfc3339_ms(ms_since_1970: u64) -> Rfc3339 {
     Rfc3339::in_zone(ms_since_1970, ZONE.get_or_init(TimeZone::system))
 }
 
+/// The time that a text tells, as RFC 3339 or as a number of milliseconds since 1970; `None` for
+/// what is neither. A time before 1970 is 0. A `+` of the offset may have become a space, as it
+/// does in a query string that was not encoded.
+pub fn parse_ms(text: &str) -> Option<u64> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().ok();
+    }
+    let time = text.parse::<Timestamp>().or_else(|_| text.replace(' ', "+").parse()).ok()?;
+    Some(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
 /// A time that shows itself as RFC 3339, and so in JSON. See [`rfc3339_ms`].
 #[derive(Clone, Copy, Debug)]
 pub struct Rfc3339 {
@@ -93,6 +104,24 @@ mod tests {
 
     fn shown(ms: u64, zone: &str) -> String {
         Rfc3339::in_zone(ms, &TimeZone::get(zone).unwrap()).to_string()
+    }
+
+    #[test]
+    fn times_are_read() {
+        for (text, ms) in [
+            ("1498438314537", 1_498_438_314_537),
+            ("0", 0),
+            ("2017-06-26T09:51:54.537+09:00", 1_498_438_314_537),
+            ("2017-06-26T09:51:54.537 09:00", 1_498_438_314_537),
+            ("2017-06-26T00:51:54.537Z", 1_498_438_314_537),
+            ("2017-06-26 00:51:54Z", 1_498_438_314_000),
+            ("1969-12-31T23:59:59Z", 0),
+        ] {
+            assert_eq!(parse_ms(text), Some(ms), "{text}");
+        }
+        for text in ["", "x", "-1", "2017-06-26", "2017-06-26T00:51:54", "99999999999999999999"] {
+            assert_eq!(parse_ms(text), None, "{text}");
+        }
     }
 
     #[test]

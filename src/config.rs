@@ -168,6 +168,10 @@ settings! {
     queue_default_polling_interval: u32, "MILLISECONDS" = "200";
     /// The number of workers of queues that do not say.
     queue_default_max_workers: u32, "NUMBER" = "20";
+    /// How long a failure stays in the failure log of its queue, in seconds; 0 for no limit.
+    failure_log_max_age: u32, "SECONDS" = "0";
+    /// How many failures the failure log of a queue keeps, the latest ones; 0 for no limit.
+    failure_log_max_count: u32, "NUMBER" = "0";
 
     ["Dispatch"]
     /// Whether connections to workers are kept open between jobs.

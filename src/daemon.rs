@@ -14,6 +14,7 @@ use crate::http::handler::ApiHandler;
 use crate::http::{Limits, Listener, Server};
 use crate::intake::Intake;
 use crate::logs::Logs;
+use crate::purger::{self, Purger};
 use crate::queue::Services;
 use crate::queue_definition::QueueDefaults;
 use crate::registry::{Refresher, Registry};
@@ -32,6 +33,7 @@ pub struct Daemon {
     server: Server,
     handler: Arc<ApiHandler>,
     refresher: Refresher,
+    purger: Purger,
     registry: Arc<Registry>,
     intake: Arc<Intake>,
     settler: Settler,
@@ -108,6 +110,8 @@ impl Daemon {
         let registry = Arc::new(Registry::new(services, settings.queue_default.clone()));
         let interval = Duration::from_millis(u64::from(settings.config_refresh_interval));
         let refresher = Refresher::start(Arc::clone(&registry), interval)?;
+        let limits = purger::Limits::from(settings);
+        let purger = Purger::start(Arc::clone(&store), Arc::clone(&registry), limits)?;
         let api = Api::new(
             Arc::clone(&store),
             Arc::clone(&registry),
@@ -126,6 +130,7 @@ impl Daemon {
             server,
             handler,
             refresher,
+            purger,
             registry,
             intake,
             settler,
@@ -182,6 +187,7 @@ impl Daemon {
     fn stop_in_order(self, deadline: Instant) {
         self.server.stop(deadline);
         self.refresher.close(deadline);
+        self.purger.close(deadline);
         let have_ended = self.registry.join(deadline);
         let end = deadline.max(Instant::now()) + CLEANUP;
         self.dispatcher.shutdown();

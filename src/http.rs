@@ -28,6 +28,7 @@ mod json;
 pub mod api;
 mod listing;
 mod job;
+mod failure;
 mod queue;
 mod routing;
 mod node;

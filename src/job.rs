@@ -124,6 +124,39 @@ pub struct Failure {
     pub created_at_ms: u64,
 }
 
+/// What a failed job is to be when it is tried anew; `None` leaves it as it was, or, where the
+/// failure log does not tell, at 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobChanges {
+    /// See [`NewJob::url`].
+    pub url: Option<String>,
+    /// See [`NewJob::payload`].
+    pub payload: Option<Vec<u8>>,
+    /// See [`NewJob::run_after_s`]; 0 unless given.
+    pub run_after_s: Option<u64>,
+    /// See [`NewJob::timeout_s`]; 0 unless given.
+    pub timeout_s: Option<u32>,
+    /// See [`NewJob::retry_delay_s`]; 0 unless given.
+    pub retry_delay_s: Option<u32>,
+    /// See [`NewJob::max_retries`]; 0 unless given.
+    pub max_retries: Option<u32>,
+}
+
+impl Failure {
+    /// The job with which the failed one is tried anew.
+    pub fn into_new_job(self, changes: &JobChanges) -> NewJob {
+        NewJob {
+            category: self.category,
+            url: changes.url.clone().unwrap_or(self.url),
+            payload: changes.payload.clone().unwrap_or(self.payload),
+            run_after_s: changes.run_after_s.unwrap_or(0),
+            timeout_s: changes.timeout_s.unwrap_or(0),
+            retry_delay_s: changes.retry_delay_s.unwrap_or(0),
+            max_retries: changes.max_retries.unwrap_or(0),
+        }
+    }
+}
+
 /// How a try ended. The words are the API's, for the answers of workers and in the failure log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -19,12 +19,15 @@ pub mod logs;
 pub mod store;
 
 pub mod copy;
+pub mod backlog;
+pub mod failure_log;
 pub mod dispatch;
 pub mod intake;
 pub mod settler;
 
 pub mod queue;
 pub mod registry;
+pub mod purger;
 
 pub mod http;
 

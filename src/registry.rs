@@ -92,6 +92,11 @@ impl Registry {
         self.state().queues.get(name).map(|running| Arc::clone(&running.queue))
     }
 
+    /// The names of the running queues, in no order.
+    pub fn names(&self) -> Vec<QueueName> {
+        self.state().queues.keys().map(Arc::clone).collect()
+    }
+
     /// The counters of every running queue, by name.
     pub fn stats(&self) -> Vec<(QueueName, StatsView)> {
         let mut stats: Vec<_> = self

@@ -20,6 +20,7 @@
 
 mod clock;
 mod election;
+mod failure_log;
 pub mod memory;
 pub mod mysql;
 mod row;
@@ -33,6 +34,10 @@ use crate::config::{ConfigError, Driver, Settings};
 use crate::job::{Failure, Job, JobId, NewJob};
 use crate::queue_definition::{QueueDefinition, Routing};
 use crate::wake::Wake;
+
+pub use failure_log::{
+    FailureHead, FailureLog, FailureOrder, MAX_RETRY_BYTES, MAX_RETRY_ROWS, Retried, RetryBatch,
+};
 
 /// The name of a queue, shared by everything that concerns it.
 pub type QueueName = Arc<str>;
@@ -50,7 +55,7 @@ pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, ConfigError> {
 }
 
 /// Everything that the daemon needs of a store.
-pub trait Store: Definitions + Jobs + Inspection {
+pub trait Store: Definitions + Jobs + Inspection + FailureLog {
     /// One line for the log at start: which store, where it lies, what it promises. No secret.
     fn describe(&self) -> String;
 
@@ -274,8 +279,8 @@ pub trait Lease: Send + Sync {
     fn put_back(&self, jobs: &[JobId]) -> Result<(), StoreError>;
 }
 
-/// Looking into queues and the failure log. Works for every queue that has tables, whether
-/// defined or not; a queue without answers [`StoreError::NotFound`].
+/// Looking into queues. Works for every queue that has tables, whether defined or not; a queue
+/// without answers [`StoreError::NotFound`].
 pub trait Inspection: Send + Sync {
     /// Up to `page.limit` jobs after `page.after`, by `next_try`, then id.
     ///
@@ -295,28 +300,12 @@ pub trait Inspection: Send + Sync {
     /// As [`job`](Inspection::job).
     fn delete_job(&self, queue: &str, id: JobId) -> Result<Option<Job>, StoreError>;
 
-    /// Up to `page.limit` failures after `page.after`.
+    /// How much there is to do in each of these queues, in their order; `None` for one without
+    /// tables. No figure is counted beyond [`MAX_COUNTED`], which bounds the cost.
     ///
     /// # Errors
-    /// As [`jobs`](Inspection::jobs).
-    fn failures(
-        &self,
-        queue: &str,
-        order: FailureOrder,
-        page: &Page,
-    ) -> Result<Vec<Failure>, StoreError>;
-
-    /// One failure.
-    ///
-    /// # Errors
-    /// As [`job`](Inspection::job).
-    fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError>;
-
-    /// Deletes a failure and answers what it was.
-    ///
-    /// # Errors
-    /// As [`job`](Inspection::job).
-    fn delete_failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError>;
+    /// [`StoreError::Unavailable`].
+    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError>;
 
     /// Who holds the queue's lease; `None` if nobody does.
     ///
@@ -416,13 +405,24 @@ pub enum Direction {
     Descending,
 }
 
-/// How failures are ordered, latest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureOrder {
-    /// By when they entered the failure log (their id; the position's time is `failed_at`).
-    Failed,
-    /// By when their jobs were pushed (`created_at`, then id).
-    Created,
+/// Where the count of a backlog's figure ends.
+pub const MAX_COUNTED: u64 = 1_000_000;
+
+/// How much there is to do in a queue, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Jobs that are due and not grabbed.
+    pub waiting: u64,
+    /// Jobs that are not yet due.
+    pub deferred: u64,
+    /// Jobs that are grabbed: running, or about to.
+    pub running: u64,
+    /// Failures in the failure log.
+    pub failed: u64,
+    /// When the job that waits longest was due, in milliseconds since 1970.
+    pub oldest_waiting_at_ms: Option<u64>,
+    /// How long it has been due, in milliseconds; 0 where no job is.
+    pub oldest_waiting_ms: u64,
 }
 
 /// The node that holds a lease.

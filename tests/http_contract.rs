@@ -12,11 +12,13 @@ mod support;
 mod contract {
     pub mod access_log;
     pub mod answers;
+    pub mod backlog;
     pub mod bodies;
     pub mod command_line;
     pub mod connections;
     pub mod delivery;
     pub mod error_log;
+    pub mod failures;
     pub mod framing;
     pub mod jobs;
     pub mod limits;

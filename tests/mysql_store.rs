@@ -12,8 +12,8 @@ use fireworq::job::NewJob;
 use fireworq::queue_definition::QueueDefinition;
 use fireworq::store::mysql::MySqlStore;
 use fireworq::store::{
-    Definitions, Direction, FailureOrder, Inspection, Jobs, Listing, Page, Push, Pushed, Settled,
-    Settlement, Step, Store, StoreError, Token,
+    Definitions, Direction, FailureLog, FailureOrder, Inspection, Jobs, Listing, Page, Push,
+    Pushed, Settled, Settlement, Step, Store, StoreError, Token,
 };
 use mysql::Conn;
 use mysql::prelude::Queryable;

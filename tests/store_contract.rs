@@ -11,9 +11,12 @@ mod support;
 
 #[path = "store_contract"]
 mod properties {
+    pub mod backlog;
     pub mod definitions;
     pub mod express;
+    pub mod failure_changes;
     pub mod failure_log;
+    pub mod filters;
     pub mod grab;
     pub mod inspection;
     pub mod lease;
@@ -156,6 +159,31 @@ macro_rules! contract {
                     a_failure_is_found_and_deleted_by_its_id
                     a_missing_failure_is_none
                     a_failure_that_goes_disturbs_no_other
+                }
+                failure_changes {
+                    heads_are_those_of_the_failures
+                    failures_are_found_by_their_ids
+                    many_failures_are_deleted_by_their_ids
+                    a_failure_is_retried_as_it_was
+                    a_failure_is_retried_with_changes
+                    what_is_not_there_is_passed_over
+                    a_batch_is_bounded_in_rows
+                    a_batch_is_bounded_in_bytes
+                    a_job_that_does_not_fit_leaves_everything
+                    two_callers_retry_each_failure_once
+                    the_oldest_and_those_in_excess_are_told
+                    a_queue_without_tables_is_not_found
+                }
+                filters {
+                    a_filter_takes_what_it_says
+                    many_failures_are_retried_by_a_filter
+                    many_failures_are_deleted_by_a_filter
+                }
+                backlog {
+                    an_empty_queue_has_none
+                    the_figures_tell_where_jobs_stand
+                    the_oldest_is_the_one_that_waits_longest
+                    many_queues_are_told_in_their_order
                 }
                 life {
                     a_job_is_tried_until_it_fails_for_good

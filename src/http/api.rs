@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Request;
 use super::error::Refusal;
+use crate::backlog::Backlogs;
 use crate::config::Settings;
 use crate::intake::Intake;
 use crate::logs::AccessLog;
@@ -18,6 +19,7 @@ pub struct Api {
     pub(super) store: Arc<dyn Store>,
     pub(super) registry: Arc<Registry>,
     pub(super) intake: Arc<Intake>,
+    pub(super) backlogs: Arc<Backlogs>,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) access_log: Arc<AccessLog>,
 }
@@ -47,10 +49,13 @@ impl Call {
 
     /// The first value of a query parameter.
     pub(super) fn query(&self, name: &str) -> Option<String> {
+        self.parameters().find(|(key, _)| key == name).map(|(_, value)| Cow::into_owned(value))
+    }
+
+    /// The names and values of all query parameters.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         let query = self.request.target.split_once('?').map_or("", |(_, query)| query);
         url::form_urlencoded::parse(query.as_bytes())
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| Cow::into_owned(value))
     }
 }
 
@@ -63,7 +68,9 @@ impl Api {
         settings: &Settings,
         access_log: Arc<AccessLog>,
     ) -> Api {
-        Api { store, registry, intake, settings: settings.shown().collect(), access_log }
+        let backlogs = Arc::new(Backlogs::new(Arc::clone(&store)));
+        let settings = settings.shown().collect();
+        Api { store, registry, intake, backlogs, settings, access_log }
     }
 
     /// The queue of this name, also one defined on another node a moment ago.

@@ -1,4 +1,4 @@
-//! Jobs: taking them in, looking at those that are stored, the failure log.
+//! Jobs: taking them in, looking at those that are stored.
 
 use std::sync::Arc;
 
@@ -13,15 +13,18 @@ use super::{Reply, Response, answer};
 use crate::clock::{Rfc3339, now_ms, rfc3339_ms};
 use crate::dispatch::check_url;
 use crate::intake::{Entry, Express};
-use crate::job::{Failure, Job, NewJob};
+use crate::job::{Job, JobChanges, NewJob};
 use crate::queue::Queue;
 use crate::queue_definition::validate_category;
-use crate::store::{FailureOrder, Listing, Page, Position, Push, Pushed, StoreError};
+use crate::store::{Listing, Page, Position, Push, Pushed, StoreError};
 
 /// The longest URL, in bytes: the column is a `blob`.
 const MAX_URL_BYTES: usize = 65_535;
 /// The longest payload, in bytes: the column is a `mediumblob`.
 const MAX_PAYLOAD_BYTES: usize = 16_777_215;
+
+/// The fields of a job.
+const FIELDS: &[&str] = &["url", "payload", "run_after", "timeout", "retry_delay", "max_retries"];
 
 /// A job as it was asked for, and its payload as it came.
 pub(super) struct PushRequest {
@@ -33,43 +36,69 @@ impl PushRequest {
     /// Reads a push.
     pub(super) fn parse(category: &str, body: &[u8]) -> Result<PushRequest, Refusal> {
         validate_category(category)?;
-        let fields = Fields::parse(
-            body,
-            &["url", "payload", "run_after", "timeout", "retry_delay", "max_retries"],
-        )?;
-        let url = fields
-            .text("url")?
-            .filter(|url| !url.is_empty())
-            .ok_or_else(|| Refusal::bad_request("Missing field: url"))?;
-        if url.len() > MAX_URL_BYTES {
-            return Err(Refusal::bad_request(format!(
-                "Invalid field: url: at most {MAX_URL_BYTES} bytes are possible"
-            )));
-        }
-        check_url(&url)
-            .map_err(|reason| Refusal::bad_request(format!("Invalid field: url: {reason}")))?;
-        let raw = fields.raw("payload");
-        let payload = match raw {
-            None => Vec::new(),
-            Some(text) => decode_string(text).unwrap_or_else(|| text.to_owned()).into_bytes(),
+        let JobFields { fields, payload } = JobFields::parse(body)?;
+        let job = NewJob {
+            category: category.to_owned(),
+            url: fields.url.ok_or_else(missing_url)?,
+            payload: fields.payload.unwrap_or_default(),
+            run_after_s: fields.run_after_s.unwrap_or(0),
+            timeout_s: fields.timeout_s.unwrap_or(0),
+            retry_delay_s: fields.retry_delay_s.unwrap_or(0),
+            max_retries: fields.max_retries.unwrap_or(0),
         };
-        if payload.len() > MAX_PAYLOAD_BYTES {
+        Ok(PushRequest { job, payload })
+    }
+}
+
+/// The fields of a job that a body gives, and its payload as it came.
+pub(super) struct JobFields {
+    pub(super) fields: JobChanges,
+    pub(super) payload: Option<Box<RawValue>>,
+}
+
+impl JobFields {
+    /// Reads a body that is one JSON object, or `null`.
+    pub(super) fn parse(body: &[u8]) -> Result<JobFields, Refusal> {
+        let fields = Fields::parse(body, FIELDS)?;
+        let url = fields.text("url")?;
+        if let Some(url) = &url {
+            check_job_url(url)?;
+        }
+        let raw = fields.raw("payload");
+        let payload =
+            raw.map(|text| decode_string(text).unwrap_or_else(|| text.to_owned()).into_bytes());
+        if payload.as_ref().is_some_and(|payload| payload.len() > MAX_PAYLOAD_BYTES) {
             return Err(Refusal::too_large(format!(
                 "A payload has at most {MAX_PAYLOAD_BYTES} bytes"
             )));
         }
-        let job = NewJob {
-            category: category.to_owned(),
+        let changes = JobChanges {
             url,
             payload,
-            run_after_s: fields.integer("run_after", max_run_after_s())?.unwrap_or(0),
-            timeout_s: fields.integer_u32("timeout")?.unwrap_or(0),
-            retry_delay_s: fields.integer_u32("retry_delay")?.unwrap_or(0),
-            max_retries: fields.integer_u32("max_retries")?.unwrap_or(0),
+            run_after_s: fields.integer("run_after", max_run_after_s())?,
+            timeout_s: fields.integer_u32("timeout")?,
+            retry_delay_s: fields.integer_u32("retry_delay")?,
+            max_retries: fields.integer_u32("max_retries")?,
         };
         let payload = raw.and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        Ok(PushRequest { job, payload })
+        Ok(JobFields { fields: changes, payload })
     }
+}
+
+fn missing_url() -> Refusal {
+    Refusal::bad_request("Missing field: url")
+}
+
+fn check_job_url(url: &str) -> Result<(), Refusal> {
+    if url.is_empty() {
+        return Err(missing_url());
+    }
+    if url.len() > MAX_URL_BYTES {
+        return Err(Refusal::bad_request(format!(
+            "Invalid field: url: at most {MAX_URL_BYTES} bytes are possible"
+        )));
+    }
+    check_url(url).map_err(|reason| Refusal::bad_request(format!("Invalid field: url: {reason}")))
 }
 
 /// The longest delay whose end, in milliseconds since 1970, fits 64 bits. A minute is left for
@@ -92,6 +121,26 @@ struct PushedView<'a> {
     max_retries: u32,
 }
 
+/// The answer to whoever pushed a job: what was stored, and the payload as it came.
+pub(super) fn pushed(
+    queue: &str,
+    job: &NewJob,
+    pushed: &Pushed,
+    payload: Option<&RawValue>,
+) -> Response {
+    answer::json(&PushedView {
+        id: pushed.id,
+        queue_name: queue,
+        category: &job.category,
+        url: &job.url,
+        payload,
+        run_after: job.run_after_s,
+        timeout: job.timeout_s,
+        retry_delay: job.retry_delay_s,
+        max_retries: job.max_retries,
+    })
+}
+
 /// Takes a job in for `queue`: answered after the commit, from the intake's thread.
 pub(super) fn push(api: &Api, call: Call, queue: Arc<Queue>, reply: Reply) {
     let wants_problem = call.request.wants_problem();
@@ -102,19 +151,9 @@ pub(super) fn push(api: &Api, call: Call, queue: Arc<Queue>, reply: Reply) {
     let express = (job.run_after_s == 0).then(|| Arc::clone(&queue) as Arc<dyn Express>);
     let push = Push { queue: Arc::clone(queue.name()), job: Arc::new(job) };
     let done = move |push: &Push, result: Result<Pushed, StoreError>| match result {
-        Ok(pushed) => {
-            queue.note_push(&push.job, &pushed);
-            reply.send(answer::json(&PushedView {
-                id: pushed.id,
-                queue_name: &push.queue,
-                category: &push.job.category,
-                url: &push.job.url,
-                payload: payload.as_deref(),
-                run_after: push.job.run_after_s,
-                timeout: push.job.timeout_s,
-                retry_delay: push.job.retry_delay_s,
-                max_retries: push.job.max_retries,
-            }));
+        Ok(stored) => {
+            queue.note_push(&push.job, &stored);
+            reply.send(pushed(&push.queue, &push.job, &stored, payload.as_deref()));
         }
         Err(error) => reply.send(Refusal::from(error).response(wants_problem)),
     };
@@ -153,34 +192,6 @@ fn job_view(job: &Job) -> JobView<'_> {
     }
 }
 
-/// A failure as the API shows it.
-#[derive(Serialize)]
-struct FailureView<'a> {
-    id: u64,
-    job_id: u64,
-    category: &'a str,
-    url: &'a str,
-    payload: Box<RawValue>,
-    result: Box<RawValue>,
-    fail_count: u32,
-    failed_at: Rfc3339,
-    created_at: Rfc3339,
-}
-
-fn failure_view(failure: &Failure) -> FailureView<'_> {
-    FailureView {
-        id: failure.id,
-        job_id: failure.job_id,
-        category: &failure.category,
-        url: &failure.url,
-        payload: raw_json(&failure.payload),
-        result: raw_json(&failure.result),
-        fail_count: failure.fail_count,
-        failed_at: rfc3339_ms(failure.failed_at_ms),
-        created_at: rfc3339_ms(failure.created_at_ms),
-    }
-}
-
 pub(super) fn grabbed(api: &Api, call: &Call) -> Result<Response, Refusal> {
     list(api, call, Listing::Grabbed)
 }
@@ -209,32 +220,6 @@ fn list(api: &Api, call: &Call, listing: Listing) -> Result<Response, Refusal> {
     Ok(answer::json(&JobsView { jobs, next_cursor }))
 }
 
-#[derive(Serialize)]
-struct FailuresView<'a> {
-    failed_jobs: Vec<FailureView<'a>>,
-    next_cursor: String,
-}
-
-pub(super) fn failed(api: &Api, call: &Call) -> Result<Response, Refusal> {
-    let queue = api.queue(call.value(0))?;
-    let page = page_of(call);
-    let order = match call.query("order").as_deref() {
-        Some("created") => FailureOrder::Created,
-        _ => FailureOrder::Failed,
-    };
-    let position = |failure: &Failure| Position {
-        at_ms: match order {
-            FailureOrder::Failed => failure.failed_at_ms,
-            FailureOrder::Created => failure.created_at_ms,
-        },
-        id: failure.id,
-    };
-    let read = |page: &Page| api.store.failures(queue.name(), order, page);
-    let (failures, next_cursor) = read_page(&page, position, read)?;
-    let failed_jobs = failures.iter().map(failure_view).collect();
-    Ok(answer::json(&FailuresView { failed_jobs, next_cursor }))
-}
-
 pub(super) fn get(api: &Api, call: &Call) -> Result<Response, Refusal> {
     let queue = api.queue(call.value(0))?;
     one_job(call, api.store.job(queue.name(), call.id(1)?)?)
@@ -248,19 +233,4 @@ pub(super) fn delete(api: &Api, call: &Call) -> Result<Response, Refusal> {
 fn one_job(call: &Call, job: Option<Job>) -> Result<Response, Refusal> {
     let not_found = || Refusal::not_found(format!("No such job: {}", call.value(1)));
     Ok(answer::json(&job_view(&job.ok_or_else(not_found)?)))
-}
-
-pub(super) fn failure(api: &Api, call: &Call) -> Result<Response, Refusal> {
-    let queue = api.queue(call.value(0))?;
-    one_failure(call, api.store.failure(queue.name(), call.id(1)?)?)
-}
-
-pub(super) fn delete_failure(api: &Api, call: &Call) -> Result<Response, Refusal> {
-    let queue = api.queue(call.value(0))?;
-    one_failure(call, api.store.delete_failure(queue.name(), call.id(1)?)?)
-}
-
-fn one_failure(call: &Call, failure: Option<Failure>) -> Result<Response, Refusal> {
-    let not_found = || Refusal::not_found(format!("No such failed job: {}", call.value(1)));
-    Ok(answer::json(&failure_view(&failure.ok_or_else(not_found)?)))
 }

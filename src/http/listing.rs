@@ -12,7 +12,7 @@ use crate::store::{Direction, Page, Position, StoreError};
 /// Rows of a page whose request does not say.
 const DEFAULT_LIMIT: usize = 100;
 /// Rows of a page at the most.
-const MAX_LIMIT: usize = 10_000;
+pub(super) const MAX_LIMIT: usize = 10_000;
 /// Rows that are read first; while they are small, each further read takes four times as many.
 const FIRST_READ: usize = 16;
 /// A page that has reached this many bytes ends there, and the next one begins.
@@ -32,11 +32,13 @@ pub(super) fn page_of(call: &Call) -> Page {
     }
 }
 
-fn encode_cursor(position: Position) -> String {
+/// A position as clients get it.
+pub(super) fn encode_cursor(position: Position) -> String {
     STANDARD.encode(format!("{},{}", position.at_ms, position.id))
 }
 
-fn decode_cursor(text: &str) -> Option<Position> {
+/// The position of a cursor; `None` for what is none.
+pub(super) fn decode_cursor(text: &str) -> Option<Position> {
     let bytes = STANDARD_NO_PAD.decode(text.trim_end_matches('=')).ok()?;
     let (at_ms, id) = std::str::from_utf8(&bytes).ok()?.split_once(',')?;
     Some(Position { at_ms: at_ms.parse().ok()?, id: id.parse().ok()? })

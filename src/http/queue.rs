@@ -6,7 +6,9 @@ use super::api::{Api, Call};
 use super::error::Refusal;
 use super::json::Fields;
 use super::{Response, answer};
+use crate::clock::{Rfc3339, rfc3339_ms};
 use crate::queue_definition::{QueueDefinition, QueueRequest};
+use crate::store::Backlog;
 use serde::Serialize;
 
 /// A queue as the API shows it.
@@ -91,6 +93,46 @@ pub(super) fn all_stats(api: &Api, _: &Call) -> Result<Response, Refusal> {
 
 pub(super) fn stats(api: &Api, call: &Call) -> Result<Response, Refusal> {
     Ok(answer::json(&api.queue(call.value(0))?.stats()))
+}
+
+/// A queue's backlog as the API shows it.
+#[derive(Serialize)]
+struct BacklogView {
+    waiting: u64,
+    deferred: u64,
+    running: u64,
+    failed: u64,
+    oldest_waiting_at: Option<Rfc3339>,
+    oldest_waiting_ms: u64,
+}
+
+fn backlog_view(backlog: &Backlog) -> BacklogView {
+    BacklogView {
+        waiting: backlog.waiting,
+        deferred: backlog.deferred,
+        running: backlog.running,
+        failed: backlog.failed,
+        oldest_waiting_at: backlog.oldest_waiting_at_ms.map(rfc3339_ms),
+        oldest_waiting_ms: backlog.oldest_waiting_ms,
+    }
+}
+
+pub(super) fn backlog(api: &Api, call: &Call) -> Result<Response, Refusal> {
+    let queue = api.queue(call.value(0))?;
+    let no_tables = || Refusal::not_found(format!("The queue {} has no tables", queue.name()));
+    let backlog = api.backlogs.of_queue(queue.name())?.ok_or_else(no_tables)?;
+    Ok(answer::json(&backlog_view(&backlog)))
+}
+
+pub(super) fn all_backlogs(api: &Api, _: &Call) -> Result<Response, Refusal> {
+    let queues = api.registry.names();
+    let backlogs = api.backlogs.of(&queues)?;
+    let views: BTreeMap<&str, BacklogView> = queues
+        .iter()
+        .zip(&backlogs)
+        .filter_map(|(name, backlog)| Some((&**name, backlog_view(backlog.as_ref()?))))
+        .collect();
+    Ok(answer::json(&views))
 }
 
 pub(super) fn node(api: &Api, call: &Call) -> Result<Response, Refusal> {

@@ -5,7 +5,7 @@ use tiny_http::Method;
 
 use super::api::{Api, Call};
 use super::error::Refusal;
-use super::{Response, job, node, queue, routing};
+use super::{Response, failure, job, node, queue, routing};
 
 /// A row: what is asked for, and who answers.
 pub(super) struct Route {
@@ -33,7 +33,8 @@ const fn route(method: Method, path: &'static str, action: Action) -> Route {
     Route { method, path, action }
 }
 
-/// Every route of the API. `HEAD` is answered as `GET` without its body.
+/// Every route of the API. `HEAD` is answered as `GET` without its body. Where several paths fit
+/// a request, the first one counts.
 pub(super) static ROUTES: &[Route] = &[
     route(Get, "/", Now(node::version)),
     route(Get, "/version", Now(node::version)),
@@ -42,19 +43,24 @@ pub(super) static ROUTES: &[Route] = &[
     route(Post, "/job/{category...}", Push),
     route(Get, "/queues", Store(queue::list)),
     route(Get, "/queues/stats", Now(queue::all_stats)),
+    route(Get, "/queues/backlog", Store(queue::all_backlogs)),
     route(Get, "/queue/{queue}", Store(queue::get)),
     route(Put, "/queue/{queue}", Store(queue::put)),
     route(Delete, "/queue/{queue}", Store(queue::delete)),
     route(Get, "/queue/{queue}/stats", Store(queue::stats)),
+    route(Get, "/queue/{queue}/backlog", Store(queue::backlog)),
     route(Get, "/queue/{queue}/node", Store(queue::node)),
     route(Get, "/queue/{queue}/grabbed", Store(job::grabbed)),
     route(Get, "/queue/{queue}/waiting", Store(job::waiting)),
     route(Get, "/queue/{queue}/deferred", Store(job::deferred)),
     route(Get, "/queue/{queue}/job/{id}", Store(job::get)),
     route(Delete, "/queue/{queue}/job/{id}", Store(job::delete)),
-    route(Get, "/queue/{queue}/failed", Store(job::failed)),
-    route(Get, "/queue/{queue}/failed/{id}", Store(job::failure)),
-    route(Delete, "/queue/{queue}/failed/{id}", Store(job::delete_failure)),
+    route(Get, "/queue/{queue}/failed", Store(failure::list)),
+    route(Delete, "/queue/{queue}/failed", Store(failure::delete_many)),
+    route(Post, "/queue/{queue}/failed/retry", Store(failure::retry_many)),
+    route(Get, "/queue/{queue}/failed/{id}", Store(failure::get)),
+    route(Delete, "/queue/{queue}/failed/{id}", Store(failure::delete)),
+    route(Post, "/queue/{queue}/failed/{id}/retry", Store(failure::retry)),
     route(Get, "/routings", Store(routing::list)),
     route(Get, "/routing/{category...}", Store(routing::get)),
     route(Put, "/routing/{category...}", Store(routing::put)),
@@ -70,8 +76,12 @@ pub(super) fn find(method: &Method, target: &str) -> Result<(Action, Vec<String>
     let path = path_of(target);
     let asked = if *method == Method::Head { &Method::Get } else { method };
     let mut allowed = Vec::new();
+    // The first path that fits is the one: `failed/retry` is no failure's id.
+    let mut fitting = None;
     for row in ROUTES {
-        if let Some(values) = matches(row.path, path) {
+        if let Some(values) = matches(row.path, path)
+            && *fitting.get_or_insert(row.path) == row.path
+        {
             if row.method == *asked {
                 let values = values.into_iter().map(decode).collect::<Result<_, _>>()?;
                 return Ok((row.action, values));
@@ -178,6 +188,7 @@ mod tests {
             assert_eq!(status(Method::Get, target), 404, "{target}");
         }
         for (method, target) in [
+            (Method::Get, "/queue/q/failed/retry"),
             (Method::Get, "/job/x"),
             (Method::Put, "/queues"),
             (Method::Post, "/queue/q"),

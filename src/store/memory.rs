@@ -6,20 +6,22 @@
 //! whatever runs on it runs there too.
 
 mod definitions;
+mod failures;
 mod rows;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::job::{Failure, Job, JobId};
+use crate::job::{Failure, Job, JobChanges, JobId};
 use crate::queue_definition::{QueueDefinition, Routing};
 use crate::store::clock::WallClock;
 use crate::store::election::{self, Elections, LeasedRows, Standing};
 use crate::store::row::{by_queue, new_row, no_such_queue};
 use crate::store::{
-    Campaign, Definitions, FailureOrder, Holder, Inspection, Jobs, Listing, Page, Push, Pushed,
-    QueueName, Revision, Settled, Settlement, Snapshot, Store, StoreError, Token,
+    Backlog, Campaign, Definitions, FailureHead, FailureLog, FailureOrder, Holder, Inspection,
+    Jobs, Listing, Page, Push, Pushed, QueueName, RetryBatch, Revision, Settled, Settlement,
+    Snapshot, Store, StoreError, Token,
 };
 use crate::wake::Wake;
 
@@ -240,13 +242,42 @@ impl Inspection for MemoryStore {
         Ok(lock(&*self.shared.table(queue)?).delete_job(id))
     }
 
+    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+        let now_ms = self.shared.clock.now_ms();
+        let backlog = |queue: &QueueName| {
+            self.shared.table(queue).ok().map(|table| lock(&table).backlog(now_ms))
+        };
+        Ok(queues.iter().map(backlog).collect())
+    }
+
+    fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError> {
+        Ok(self.shared.elections.holder(queue))
+    }
+}
+
+impl FailureLog for MemoryStore {
     fn failures(
         &self,
         queue: &str,
         order: FailureOrder,
         page: &Page,
     ) -> Result<Vec<Failure>, StoreError> {
-        Ok(lock(&*self.shared.table(queue)?).failures(order, page))
+        Ok(lock(&*self.shared.table(queue)?).failures(order, page, Failure::clone))
+    }
+
+    fn failure_heads(
+        &self,
+        queue: &str,
+        order: FailureOrder,
+        page: &Page,
+        with_results: bool,
+    ) -> Result<Vec<FailureHead>, StoreError> {
+        let head = |failure: &Failure| failures::head(failure, with_results);
+        Ok(lock(&*self.shared.table(queue)?).failures(order, page, head))
+    }
+
+    fn failures_by_id(&self, queue: &str, ids: &[u64]) -> Result<Vec<Failure>, StoreError> {
+        Ok(lock(&*self.shared.table(queue)?).failures_by_id(ids))
     }
 
     fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError> {
@@ -257,8 +288,29 @@ impl Inspection for MemoryStore {
         Ok(lock(&*self.shared.table(queue)?).delete_failure(id))
     }
 
-    fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError> {
-        Ok(self.shared.elections.holder(queue))
+    fn delete_failures(&self, queue: &str, ids: &[u64]) -> Result<u64, StoreError> {
+        let table = self.shared.table(queue)?;
+        let mut rows = lock(&table);
+        Ok(ids.iter().map(|id| u64::from(rows.delete_failure(*id).is_some())).sum())
+    }
+
+    fn retry_failures(
+        &self,
+        queue: &str,
+        ids: &[u64],
+        changes: &JobChanges,
+    ) -> Result<RetryBatch, StoreError> {
+        let table = self.shared.table(queue)?;
+        lock(&table).retry_failures(ids, changes, self.shared.clock.now_ms())
+    }
+
+    fn oldest_failures(&self, queue: &str, limit: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        Ok(lock(&*self.shared.table(queue)?).oldest_failures(limit))
+    }
+
+    fn failures_beyond(&self, queue: &str, keep: u64, limit: u64) -> Result<u64, StoreError> {
+        let count = lock(&*self.shared.table(queue)?).failures.len() as u64;
+        Ok(count.saturating_sub(keep).min(limit))
     }
 }
 

@@ -9,7 +9,7 @@
 //! - [`pool`], [`session`], `fault`: sessions lent, statements run, errors understood.
 //! - `schema`, `clock`: a queue's tables, the server's time.
 //! - [`lease`]: who may run a queue's jobs.
-//! - `definitions`, `push`, `settle`, `inspection`: what the store does.
+//! - `definitions`, `push`, `settle`, `inspection`, `failure_log`: what the store does.
 //!
 //! Every call returns within 5 s; see [`pool`].
 
@@ -17,6 +17,7 @@ mod clock;
 pub mod connector;
 mod definitions;
 pub mod dsn;
+mod failure_log;
 mod fault;
 mod inspection;
 pub mod lease;

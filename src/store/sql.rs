@@ -141,6 +141,12 @@ impl Statement {
         })
     }
 
+    /// The statement for each of several queues, put together into one that finds the rows of all.
+    pub fn union(&self, tables: &[Tables]) -> String {
+        let texts: Vec<String> = tables.iter().map(|tables| self.on(tables)).collect();
+        texts.join(" UNION ALL ")
+    }
+
     fn render(&self, tables: &Tables, list: impl Fn(&mut String, &str, &str)) -> String {
         let mut text = String::with_capacity(256);
         for piece in &self.pieces {
@@ -255,6 +261,15 @@ mod tests {
         assert_eq!(statement("({rows: ?})").with(&Tables::default(), &[["x"], ["y"]]), "(x, y)");
         // Too few values leave something that no server takes.
         assert_eq!(statement("{rows: ? + ?}").with(&Tables::default(), &[[1]]), "1 + ?");
+    }
+
+    #[test]
+    fn a_statement_for_several_queues_is_one() {
+        let union = statement("SELECT COUNT(*) FROM {jobs};").union(&["a", "b"].map(Tables::of));
+        assert_eq!(
+            union,
+            "SELECT COUNT(*) FROM `fireworq_jq(a)` UNION ALL SELECT COUNT(*) FROM `fireworq_jq(b)`"
+        );
     }
 
     #[test]

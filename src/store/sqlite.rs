@@ -9,7 +9,7 @@
 //! - `writer`, `task`, `group`: the thread that writes, and its group commit.
 //! - `gate`: who may use the database, and those who read.
 //! - `checkpoint`: the thread that keeps the log small.
-//! - `definitions`, `jobs`, `inspection`, `transfer`: what the store does.
+//! - `definitions`, `jobs`, `inspection`, `failure_log`, `transfer`: what the store does.
 //!
 //! Every call returns within 5 s; see `task`. The design is told in
 //! `doc/decisions/embedded-store.md`.
@@ -17,6 +17,7 @@
 mod checkpoint;
 mod database;
 mod definitions;
+mod failure_log;
 mod fault;
 mod files;
 mod gate;

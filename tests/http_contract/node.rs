@@ -130,6 +130,11 @@ impl Queue<'_> {
         ids.collect()
     }
 
+    /// Where the API listens that the queue belongs to.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.node.address()
+    }
+
     /// `GET` of a path below the queue's: `/stats`.
     #[track_caller]
     pub fn get(&self, path: &str) -> Answer {

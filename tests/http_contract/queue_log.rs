@@ -80,10 +80,15 @@ fn every_step_has_its_line(store: Store) {
         ("pop", "debug", "grabbed", 0, 1, "A job grabbed"),
         ("complete", "info", "completed", 0, 1, ""),
     ];
-    // The push may be told only after the job was grabbed.
-    let order = |action: &str| usize::from(action != "push");
+    // What is stored may be told only after the job was grabbed for what follows.
+    let place = |line: &Value| {
+        let step = |(action, .., fail_count, _): &(&str, &str, &str, i32, i32, &str)| {
+            line["action"] == *action && line["fail_count"] == *fail_count
+        };
+        expected.iter().position(step)
+    };
     let mut texts: Vec<_> = log.lines().zip(&lines).collect();
-    texts.sort_by_key(|(_, line)| order(line["action"].as_str().unwrap()));
+    texts.sort_by_key(|(_, line)| place(line));
     for ((text, line), (action, level, status, retry_count, fail_count, message)) in
         texts.into_iter().zip(expected)
     {

@@ -5,7 +5,8 @@ use std::ops::{Bound, RangeInclusive};
 
 use crate::job::{Failure, Job, JobId, JobStatus};
 use crate::store::{
-    Direction, FailureOrder, Listing, Page, Position, Pushed, Settled, Settlement, Step, Token,
+    Backlog, Direction, Listing, MAX_COUNTED, Page, Position, Pushed, Settled, Settlement, Step,
+    Token,
 };
 
 /// A queue's rows. Every operation costs O(log n) a row that it touches, and a row that goes
@@ -18,10 +19,10 @@ pub(super) struct Rows {
     /// The jobs that are grabbed, by `next_try`.
     grabbed: BTreeSet<Position>,
     last_job_id: JobId,
-    failures: BTreeMap<u64, Failure>,
+    pub(super) failures: BTreeMap<u64, Failure>,
     /// The failures by their jobs' `created_at`.
-    failures_by_creation: BTreeSet<Position>,
-    last_failure_id: u64,
+    pub(super) failures_by_creation: BTreeSet<Position>,
+    pub(super) last_failure_id: u64,
 }
 
 struct Row {
@@ -147,26 +148,9 @@ impl Rows {
         self.waiting.insert(row.position());
         true
     }
-
-    fn log_failure(&mut self, job: Job, result: Vec<u8>, now_ms: u64) {
-        self.last_failure_id += 1;
-        let failure = Failure {
-            id: self.last_failure_id,
-            job_id: job.id,
-            category: job.category,
-            url: job.url,
-            payload: job.payload,
-            result,
-            fail_count: job.fail_count.saturating_add(1),
-            failed_at_ms: now_ms,
-            created_at_ms: job.created_at_ms,
-        };
-        self.failures_by_creation.insert(creation(&failure));
-        self.failures.insert(failure.id, failure);
-    }
 }
 
-/// Looking at jobs and failures.
+/// Looking at jobs.
 impl Rows {
     pub(super) fn jobs(&self, listing: Listing, page: &Page, now_ms: u64) -> Vec<Job> {
         let (index, times_ms) = match listing {
@@ -191,41 +175,41 @@ impl Rows {
         Some(row.job)
     }
 
-    pub(super) fn failures(&self, order: FailureOrder, page: &Page) -> Vec<Failure> {
-        match order {
-            FailureOrder::Failed => {
-                let before = page.after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.id));
-                let failures = self.failures.range((Bound::Unbounded, before)).rev();
-                failures.take(page.limit).map(|(_, failure)| failure.clone()).collect()
-            }
-            FailureOrder::Created => {
-                let page = Page { direction: Direction::Descending, ..*page };
-                walk(&self.failures_by_creation, &(0..=u64::MAX), &page)
-                    .into_iter()
-                    .filter_map(|position| self.failures.get(&position.id).cloned())
-                    .collect()
-            }
+    /// How much there is to do.
+    pub(super) fn backlog(&self, now_ms: u64) -> Backlog {
+        let waiting = count_due(&self.waiting, now_ms);
+        let oldest = self.waiting.first().filter(|first| first.at_ms <= now_ms);
+        Backlog {
+            waiting: (waiting as u64).min(MAX_COUNTED),
+            deferred: ((self.waiting.len() - waiting) as u64).min(MAX_COUNTED),
+            running: (self.grabbed.len() as u64).min(MAX_COUNTED),
+            failed: (self.failures.len() as u64).min(MAX_COUNTED),
+            oldest_waiting_at_ms: oldest.map(|first| first.at_ms),
+            oldest_waiting_ms: oldest.map_or(0, |first| now_ms - first.at_ms),
         }
-    }
-
-    pub(super) fn failure(&self, id: u64) -> Option<Failure> {
-        self.failures.get(&id).cloned()
-    }
-
-    pub(super) fn delete_failure(&mut self, id: u64) -> Option<Failure> {
-        let failure = self.failures.remove(&id)?;
-        self.failures_by_creation.remove(&creation(&failure));
-        Some(failure)
     }
 }
 
-/// Where a failure stands in the order of creation.
-fn creation(failure: &Failure) -> Position {
-    Position { at_ms: failure.created_at_ms, id: failure.id }
+/// How many of these are due. Walks from both ends, and so as far as the fewer reach.
+fn count_due(waiting: &BTreeSet<Position>, now_ms: u64) -> usize {
+    let (mut from_first, mut from_last) = (waiting.iter(), waiting.iter().rev());
+    for walked in 0.. {
+        if from_first.next().is_none_or(|position| position.at_ms > now_ms) {
+            return walked;
+        }
+        if from_last.next().is_none_or(|position| position.at_ms <= now_ms) {
+            return waiting.len() - walked;
+        }
+    }
+    0
 }
 
 /// The positions of `page` among those of `index` whose time lies in `times_ms`.
-fn walk(index: &BTreeSet<Position>, times_ms: &RangeInclusive<u64>, page: &Page) -> Vec<Position> {
+pub(super) fn walk(
+    index: &BTreeSet<Position>,
+    times_ms: &RangeInclusive<u64>,
+    page: &Page,
+) -> Vec<Position> {
     let first = Position { at_ms: *times_ms.start(), id: 0 };
     let last = Position { at_ms: *times_ms.end(), id: u64::MAX };
     // Only the near end is a bound of the range; a range whose ends have crossed would panic.
@@ -298,6 +282,15 @@ mod tests {
         let Rows { jobs, waiting, grabbed, failures, failures_by_creation, .. } = rows;
         assert!(jobs.is_empty() && waiting.is_empty() && grabbed.is_empty());
         assert!(failures.is_empty() && failures_by_creation.is_empty());
+    }
+
+    #[test]
+    fn what_is_due_is_counted_from_either_end() {
+        for (due, deferred) in [(0, 0), (0, 3), (3, 0), (1, 5), (5, 1), (2, 2), (2, 3), (3, 2)] {
+            let times = (0..due).chain(100..100 + deferred);
+            let waiting = times.map(|at_ms| Position { at_ms, id: at_ms }).collect();
+            assert_eq!(count_due(&waiting, 50), due as usize, "{due} due, {deferred} deferred");
+        }
     }
 
     #[test]

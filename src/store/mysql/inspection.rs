@@ -1,30 +1,33 @@
-//! Looking into queues and their failure logs, a page at a time along an index.
+//! Looking into queues, a page at a time along an index.
 
 use mysql::{Error, Params};
 
 use super::MySqlStore;
 use super::fault::{Fault, code};
 use super::session::Session;
-use crate::job::{Failure, Job, JobId, JobStatus};
+use crate::job::{Job, JobId, JobStatus};
 use crate::store::sql::{Statement, Tables, statements};
 use crate::store::{
-    Direction, FailureOrder, Holder, Inspection, Listing, Page, Position, StoreError,
+    Backlog, Direction, Holder, Inspection, Listing, MAX_COUNTED, Page, Position, QueueName,
+    StoreError,
 };
 
 statements! {
-    /// Looking into a queue and its failure log.
+    /// Looking into a queue.
     INSPECTION: InspectionStatements = "inspection.sql" {
-        jobs_ascending, jobs_descending, job, lock_job, delete_job,
-        failures_by_failure, failures_by_creation, failure, lock_failure, delete_failure,
+        jobs_ascending, jobs_descending, job, lock_job, delete_job, backlog,
     }
 }
 
 /// Text columns that rows of older nodes may have no value in.
-type Text = Option<Vec<u8>>;
+pub(super) type Text = Option<Vec<u8>>;
 /// A job's columns as the statements select them.
 type JobRow = (JobId, Text, Text, Text, Vec<u8>, u64, u64, u32, u32, u32, Option<u32>);
-/// A failure's columns as the statements select them.
-type FailureRow = (u64, JobId, Text, Text, Text, Text, u32, u64, u64);
+/// The figures of a backlog, when the job that waits longest was due, and the time.
+type BacklogRow = (u64, u64, u64, u64, Option<u64>, u64);
+
+/// Queues whose backlogs one statement tells: far fewer tables than a server opens at once.
+const BACKLOG_QUEUES: usize = 50;
 
 impl Inspection for MySqlStore {
     fn jobs(&self, queue: &str, listing: Listing, page: &Page) -> Result<Vec<Job>, StoreError> {
@@ -60,33 +63,24 @@ impl Inspection for MySqlStore {
         Ok(row.map(job_of))
     }
 
-    fn failures(
-        &self,
-        queue: &str,
-        order: FailureOrder,
-        page: &Page,
-    ) -> Result<Vec<Failure>, StoreError> {
-        let Position { at_ms, id } = page.after.unwrap_or(LAST);
-        let rows = match order {
-            FailureOrder::Failed => {
-                self.read(queue, &INSPECTION.failures_by_failure, (id, page.limit))
+    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+        let mut backlogs = Vec::with_capacity(queues.len());
+        for some in queues.chunks(BACKLOG_QUEUES) {
+            let tables: Vec<Tables> = some.iter().map(|queue| Tables::of(queue)).collect();
+            match self.backlogs_of(&tables) {
+                Err(StoreError::NotFound(_)) => {
+                    // Somebody dropped tables: the others still have theirs.
+                    for tables in tables {
+                        match self.backlogs_of(&[tables]) {
+                            Err(StoreError::NotFound(_)) => backlogs.push(None),
+                            one => backlogs.extend(one?.into_iter().map(Some)),
+                        }
+                    }
+                }
+                all => backlogs.extend(all?.into_iter().map(Some)),
             }
-            FailureOrder::Created => {
-                let values = (at_ms, at_ms, id, page.limit);
-                self.read(queue, &INSPECTION.failures_by_creation, values)
-            }
-        }?;
-        Ok(rows.into_iter().map(failure_of).collect())
-    }
-
-    fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError> {
-        let rows = self.read(queue, &INSPECTION.failure, (id,))?;
-        Ok(rows.into_iter().next().map(failure_of))
-    }
-
-    fn delete_failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError> {
-        let row = self.delete(queue, &INSPECTION.lock_failure, &INSPECTION.delete_failure, id)?;
-        Ok(row.map(failure_of))
+        }
+        Ok(backlogs)
     }
 
     fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError> {
@@ -97,7 +91,7 @@ impl Inspection for MySqlStore {
 /// Before every row: ids begin with 1.
 const FIRST: Position = Position { at_ms: 0, id: 0 };
 /// After every row.
-const LAST: Position = Position { at_ms: u64::MAX, id: u64::MAX };
+pub(super) const LAST: Position = Position { at_ms: u64::MAX, id: u64::MAX };
 
 impl MySqlStore {
     pub(super) fn read<T: mysql::prelude::FromRow>(
@@ -111,8 +105,15 @@ impl MySqlStore {
         self.inspect(queue, |session| session.rows(&sql, values.clone()))
     }
 
+    /// The backlogs of queues that have tables, by one statement.
+    fn backlogs_of(&self, tables: &[Tables]) -> Result<Vec<Backlog>, StoreError> {
+        let sql = INSPECTION.backlog.union(tables);
+        let rows: Vec<BacklogRow> = self.queues.with(|session| session.query_rows(&sql))?;
+        Ok(rows.into_iter().map(backlog_of).collect())
+    }
+
     /// Deletes a row and answers what it was, which nobody changes in between.
-    fn delete<T: mysql::prelude::FromRow>(
+    pub(super) fn delete<T: mysql::prelude::FromRow>(
         &self,
         queue: &str,
         lock: &Statement,
@@ -175,21 +176,18 @@ pub(super) fn job_of(row: JobRow) -> Job {
     }
 }
 
-pub(super) fn failure_of(row: FailureRow) -> Failure {
-    let (id, job_id, category, url, payload, result, fail_count, failed_at_ms, created_at_ms) = row;
-    Failure {
-        id,
-        job_id,
-        category: text_of(category),
-        url: text_of(url),
-        payload: payload.unwrap_or_default(),
-        result: result.unwrap_or_default(),
-        fail_count,
-        failed_at_ms,
-        created_at_ms,
+fn backlog_of(row: BacklogRow) -> Backlog {
+    let (waiting, deferred, running, failed, oldest_waiting_at_ms, now_ms) = row;
+    Backlog {
+        waiting: waiting.min(MAX_COUNTED),
+        deferred: deferred.min(MAX_COUNTED),
+        running: running.min(MAX_COUNTED),
+        failed: failed.min(MAX_COUNTED),
+        oldest_waiting_at_ms,
+        oldest_waiting_ms: oldest_waiting_at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms)),
     }
 }
 
-fn text_of(text: Text) -> String {
+pub(super) fn text_of(text: Text) -> String {
     String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
 }

@@ -282,6 +282,28 @@ pub(super) fn insert_grabbed(
     Ok(Some(stored.into_iter().map(|(_, pushed)| pushed).collect()))
 }
 
+/// Stores jobs of one queue within the caller's transaction. Sets `refusal`, and stores nothing,
+/// where one of them does not fit.
+pub(super) fn insert_jobs(
+    session: &mut Session,
+    tables: &Tables,
+    jobs: &[Push],
+    refusal: &mut Option<StoreError>,
+) -> Result<Vec<Pushed>, Error> {
+    let now_ms = session.now_ms()?;
+    let max_packet = session.max_packet();
+    *refusal = jobs.iter().find_map(|push| refusal_of(&push.job, max_packet, now_ms));
+    if refusal.is_some() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<usize> = (0..jobs.len()).collect();
+    let mut stored = Vec::with_capacity(jobs.len());
+    for rows in statements_of(jobs, &rows, max_packet.min(STATEMENT_BYTES)) {
+        insert(session, jobs, tables, rows, now_ms, None, &mut stored)?;
+    }
+    Ok(stored.into_iter().map(|(_, pushed)| pushed).collect())
+}
+
 /// When a job is first due, in milliseconds since 1970; `None` if its column cannot hold that.
 fn due_ms(job: &NewJob, now_ms: u64) -> Option<u64> {
     job.run_after_s.checked_mul(1000)?.checked_add(now_ms)

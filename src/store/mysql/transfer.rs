@@ -3,7 +3,8 @@
 use mysql::{Error, Params, Value};
 
 use super::MySqlStore;
-use super::inspection::{failure_of, job_of};
+use super::failure_log::failure_of;
+use super::inspection::job_of;
 use super::session::Session;
 use crate::job::{Failure, Job, JobId};
 use crate::store::sql::{Statement, Tables, statements};

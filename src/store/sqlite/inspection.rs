@@ -1,16 +1,18 @@
-//! Looking into queues and their failure logs, a page at a time along an index.
+//! Looking into queues, a page at a time along an index.
 
 use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, Params, Row};
 
 use super::SqliteStore;
+use super::fault::{Fault, is_missing_table};
 use super::jobs::on_tables;
 use super::statements::SQL;
-use crate::job::{Failure, Job, JobId, JobStatus};
+use crate::job::{Job, JobId, JobStatus};
 use crate::store::sql::{Statement, Tables};
 use crate::store::{
-    Direction, FailureOrder, Holder, Inspection, Listing, Page, Position, StoreError,
+    Backlog, Direction, Holder, Inspection, Listing, MAX_COUNTED, Page, Position, QueueName,
+    StoreError,
 };
 
 /// How a status is stored.
@@ -20,7 +22,7 @@ const GRABBED: i64 = 1;
 /// Before every row: ids begin with 1.
 const FIRST: Position = Position { at_ms: 0, id: 0 };
 /// After every row.
-const LAST: Position = Position { at_ms: u64::MAX, id: u64::MAX };
+pub(super) const LAST: Position = Position { at_ms: u64::MAX, id: u64::MAX };
 
 impl Inspection for SqliteStore {
     fn jobs(&self, queue: &str, listing: Listing, page: &Page) -> Result<Vec<Job>, StoreError> {
@@ -44,30 +46,11 @@ impl Inspection for SqliteStore {
         self.delete(queue, &SQL.delete_job, id, job_of)
     }
 
-    fn failures(
-        &self,
-        queue: &str,
-        order: FailureOrder,
-        page: &Page,
-    ) -> Result<Vec<Failure>, StoreError> {
-        let Position { at_ms, id } = page.after.unwrap_or(LAST);
-        let (at, id, limit) = (number(at_ms), number(id), limit(page));
-        match order {
-            FailureOrder::Failed => {
-                self.read(queue, &SQL.failures_by_failure, (id, limit), failure_of)
-            }
-            FailureOrder::Created => {
-                self.read(queue, &SQL.failures_by_creation, (at, id, limit), failure_of)
-            }
-        }
-    }
-
-    fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError> {
-        Ok(self.read(queue, &SQL.failure, (number(id),), failure_of)?.pop())
-    }
-
-    fn delete_failure(&self, queue: &str, id: u64) -> Result<Option<Failure>, StoreError> {
-        self.delete(queue, &SQL.delete_failure, id, failure_of)
+    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+        let now_ms = self.shared.clock.now_ms();
+        self.shared.gate.read(|connection| {
+            queues.iter().map(|queue| backlog(connection, queue, now_ms)).collect()
+        })
     }
 
     fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError> {
@@ -100,7 +83,7 @@ impl SqliteStore {
         })
     }
 
-    fn delete<T: Send + 'static>(
+    pub(super) fn delete<T: Send + 'static>(
         &self,
         queue: &str,
         statement: &'static Statement,
@@ -116,6 +99,30 @@ impl SqliteStore {
     }
 }
 
+/// How much there is to do in a queue; `None` where it has no tables.
+fn backlog(connection: &Connection, queue: &str, now_ms: u64) -> Result<Option<Backlog>, Fault> {
+    let sql = SQL.backlog.on(&Tables::of(queue));
+    let read = |row: &Row<'_>| {
+        let oldest = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
+        Ok(Backlog {
+            waiting: id_of(row, 0)?,
+            deferred: id_of(row, 1)?,
+            running: id_of(row, 2)?,
+            failed: id_of(row, 3)?,
+            oldest_waiting_at_ms: oldest,
+            oldest_waiting_ms: oldest.map_or(0, |oldest| now_ms.saturating_sub(oldest)),
+        })
+    };
+    let counted = connection
+        .prepare_cached(&sql)
+        .and_then(|mut select| select.query_row((number(now_ms), number(MAX_COUNTED)), read));
+    match counted {
+        Ok(backlog) => Ok(Some(backlog)),
+        Err(error) if is_missing_table(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 pub(super) fn rows<T>(
     connection: &Connection,
     sql: &str,
@@ -125,7 +132,7 @@ pub(super) fn rows<T>(
     connection.prepare_cached(sql)?.query_map(values, read)?.collect()
 }
 
-fn limit(page: &Page) -> i64 {
+pub(super) fn limit(page: &Page) -> i64 {
     i64::try_from(page.limit).unwrap_or(i64::MAX)
 }
 
@@ -154,19 +161,5 @@ pub(super) fn job_of(row: &Row<'_>) -> rusqlite::Result<Job> {
         retry_delay_s: row.get(8)?,
         fail_count: row.get(9)?,
         timeout_s: row.get(10)?,
-    })
-}
-
-pub(super) fn failure_of(row: &Row<'_>) -> rusqlite::Result<Failure> {
-    Ok(Failure {
-        id: id_of(row, 0)?,
-        job_id: id_of(row, 1)?,
-        category: row.get(2)?,
-        url: row.get(3)?,
-        payload: row.get(4)?,
-        result: row.get(5)?,
-        fail_count: row.get(6)?,
-        failed_at_ms: id_of(row, 7)?,
-        created_at_ms: id_of(row, 8)?,
     })
 }

@@ -8,7 +8,7 @@ use super::fault::{Fault, is_missing_table};
 use super::inspection::{id_of, job_of, number};
 use super::statements::SQL;
 use super::{Shared, SqliteStore};
-use crate::job::{Job, JobId, JobStatus};
+use crate::job::{Job, JobId, JobStatus, NewJob};
 use crate::store::election::{self, Elections, LeasedRows, Standing};
 use crate::store::row::{by_queue, due_ms, no_such_queue};
 use crate::store::sql::{Statement, Tables};
@@ -73,8 +73,8 @@ fn push_to<'a>(
 ) -> Result<Vec<Result<Pushed, StoreError>>, Fault> {
     let (mut fitting, mut answers) = (Vec::new(), Vec::new());
     for push in rows {
-        let due_ms = due(push, now_ms);
-        fitting.extend(due_ms.as_ref().ok().map(|&due_ms| (push, due_ms)));
+        let due_ms = due(&push.job, now_ms);
+        fitting.extend(due_ms.as_ref().ok().map(|&due_ms| (&*push.job, due_ms)));
         answers.push(due_ms.map(|due_ms| Pushed {
             id: 0,
             created_at_ms: now_ms,
@@ -96,8 +96,22 @@ fn push_to<'a>(
 
 /// When a new job is due, if all of it fits its columns. The latest time is that of the column,
 /// in 292 million years.
-fn due(push: &Push, now_ms: u64) -> Result<u64, StoreError> {
-    Ok(due_ms(&push.job, now_ms)?.min(i64::MAX.cast_unsigned()))
+fn due(job: &NewJob, now_ms: u64) -> Result<u64, StoreError> {
+    Ok(due_ms(job, now_ms)?.min(i64::MAX.cast_unsigned()))
+}
+
+/// Stores one new job.
+pub(super) fn insert_job(
+    connection: &Connection,
+    queue: &str,
+    job: &NewJob,
+    now_ms: u64,
+) -> Result<Pushed, Fault> {
+    let due_ms = due(job, now_ms)?;
+    let ids =
+        on_tables(queue, |tables| insert(connection, tables, &[(job, due_ms)], None, now_ms))?;
+    let id = ids.first().copied().unwrap_or_default();
+    Ok(Pushed { id, created_at_ms: now_ms, next_try_ms: due_ms, is_grabbed: false })
 }
 
 /// Inserts rows, each with the time when it is due, and answers their ids. They are grabbed if a
@@ -105,7 +119,7 @@ fn due(push: &Push, now_ms: u64) -> Result<u64, StoreError> {
 fn insert(
     connection: &Connection,
     tables: &Tables,
-    rows: &[(&Push, u64)],
+    rows: &[(&NewJob, u64)],
     grabber: Option<Token>,
     now_ms: u64,
 ) -> rusqlite::Result<Vec<JobId>> {
@@ -128,7 +142,7 @@ fn insert(
 
 fn bind_rows(
     insert: &mut CachedStatement<'_>,
-    rows: &[(&Push, u64)],
+    rows: &[(&NewJob, u64)],
     grabber: Option<Token>,
     now_ms: u64,
 ) -> rusqlite::Result<()> {
@@ -137,8 +151,7 @@ fn bind_rows(
         place += 1;
         insert.raw_bind_parameter(place, value)
     };
-    for (push, due_ms) in rows {
-        let job = &push.job;
+    for (job, due_ms) in rows {
         bind(&number(*due_ms))?;
         if let Some(token) = grabber {
             bind(&number(token.0))?;
@@ -167,12 +180,12 @@ fn push_grabbed(
     if any_due.exists((number(now_ms),))? {
         return Ok(None);
     }
-    let due = rows.iter().map(|push| Ok((push, due(push, now_ms)?)));
-    let Ok(rows) = due.collect::<Result<Vec<(&Push, u64)>, StoreError>>() else {
+    let due = rows.iter().map(|push| Ok((&*push.job, due(&push.job, now_ms)?)));
+    let Ok(rows) = due.collect::<Result<Vec<(&NewJob, u64)>, StoreError>>() else {
         return Ok(None);
     };
     let ids = insert(connection, tables, &rows, Some(token), now_ms)?;
-    let pushed = |(id, (_, due_ms)): (JobId, (&Push, u64))| Pushed {
+    let pushed = |(id, (_, due_ms)): (JobId, (&NewJob, u64))| Pushed {
         id,
         created_at_ms: now_ms,
         next_try_ms: due_ms,

@@ -14,7 +14,9 @@ statements! {
         push, push_grabbed, any_due, complete, retry, log_failure, due_jobs, grab, grabbed,
         put_back,
         jobs_ascending, jobs_descending, job, delete_job,
-        failures_by_failure, failures_by_creation, failure, delete_failure,
+        backlog, failures_by_failure, failures_by_creation, failure, delete_failure,
+        failure_heads_by_failure, failure_heads_by_creation, failures_by_id, delete_failures,
+        oldest_failures, failures_beyond,
         last_job_id, last_failure_id, jobs_after, failures_after, import_job, import_failure,
     }
 }
@@ -42,6 +44,10 @@ mod tests {
             (&SQL.jobs_descending, "fireworq_jq_key(q)"),
             (&SQL.failures_by_failure, "PRIMARY KEY"),
             (&SQL.failures_by_creation, "fireworq_jq_fail_key(q)"),
+            (&SQL.failure_heads_by_failure, "PRIMARY KEY"),
+            (&SQL.failure_heads_by_creation, "fireworq_jq_fail_key(q)"),
+            (&SQL.failures_by_id, "PRIMARY KEY"),
+            (&SQL.delete_failures, "PRIMARY KEY"),
             (&SQL.complete, "PRIMARY KEY"),
             (&SQL.retry, "PRIMARY KEY"),
             (&SQL.log_failure, "PRIMARY KEY"),

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 use super::SqliteStore;
-use super::inspection::{failure_of, id_of, job_of, number, rows};
+use super::failure_log::failure_of;
+use super::inspection::{id_of, job_of, number, rows};
 use super::jobs::on_tables;
 use super::statements::SQL;
 use crate::job::{Failure, Job, JobId};
