@@ -1,11 +1,16 @@
 //! How much there is to do in each queue, for those who look often: consoles, metrics.
 //!
-//! Counting costs the store a walk along an index, bounded by
-//! [`MAX_COUNTED`](crate::store::MAX_COUNTED). So a sample is shared by all who ask: it is kept for
-//! a second, or for twenty times as long as it took to take, whichever is more, so that counting
-//! never takes more than a twentieth of one session's time, however many consoles are open. One
-//! thread at a time takes samples, the first that asks for an old one; meanwhile the others get the
-//! old one, unless they have none. No thread belongs to this module.
+//! Counting costs the store a walk along an index. So samples are shared by all who ask, and their
+//! cost is bounded, however many consoles are open and however many jobs wait:
+//!
+//! - A sample is kept for a second, or for twenty times as long as it took, whichever is more.
+//! - Figures are counted up to [`FIRST_COUNT`], all queues together. Those that reach it are
+//!   counted again up to [`MAX_COUNTED`], queue by queue, in a twentieth of the time; meanwhile
+//!   their last count is shown.
+//! - One thread at a time counts, the first that asks for what is old. Meanwhile the others get the
+//!   old sample, unless there is none.
+//!
+//! No thread belongs to this module. `doc/decisions/backlog.md` tells what was measured.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -13,10 +18,17 @@ use std::time::{Duration, Instant};
 
 use crate::store::{Backlog, QueueName, Store, StoreError};
 
+/// How far a figure is counted at first.
+pub const FIRST_COUNT: u64 = 10_000;
+/// How far a figure is counted at all.
+pub const MAX_COUNTED: u64 = 1_000_000;
 /// How long a sample is kept at least.
 const MIN_AGE: Duration = Duration::from_secs(1);
-/// How many times longer than it took a sample is kept.
+/// How many times longer than it took a sample is kept, and how many times longer than they
+/// took no further long counts are made.
 const COST_FACTOR: u32 = 20;
+/// After which time no further long count is begun for the same caller.
+const LONG_COUNTS_TIME: Duration = Duration::from_millis(500);
 /// How long a sample that is not new any more is still shown while another one is being taken.
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// How long a failure to take samples is remembered: whoever waited meanwhile is told at once.
@@ -31,12 +43,14 @@ pub struct Backlogs {
 }
 
 /// Counts; see [`Inspection::backlogs`](crate::store::Inspection::backlogs).
-type Count = dyn Fn(&[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> + Send + Sync;
+type Count = dyn Fn(&[QueueName], u64) -> Result<Vec<Option<Backlog>>, StoreError> + Send + Sync;
 
 #[derive(Default)]
 struct Samples {
     by_queue: HashMap<QueueName, Sample>,
     failure: Option<(Instant, StoreError)>,
+    /// No long count is made before.
+    long_counts_from: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -45,12 +59,14 @@ struct Sample {
     keep_until: Instant,
     /// `None` where the queue has no tables.
     backlog: Option<Backlog>,
+    /// The last long count, and when it was made.
+    long: Option<(Instant, Backlog)>,
 }
 
 impl Backlogs {
     /// No samples yet.
     pub fn new(store: Arc<dyn Store>) -> Backlogs {
-        Backlogs::counted_by(Box::new(move |queues| store.backlogs(queues)))
+        Backlogs::counted_by(Box::new(move |queues, most| store.backlogs(queues, most)))
     }
 
     fn counted_by(count: Box<Count>) -> Backlogs {
@@ -108,24 +124,45 @@ impl Backlogs {
             .map(Arc::clone)
             .collect();
         drop(samples);
-        let counted = (self.count)(&old);
+        let counted = (self.count)(&old, FIRST_COUNT);
         let taken = Instant::now();
-        let keep_until = taken + MIN_AGE.max((taken - start) * COST_FACTOR);
         samples = self.samples();
         match counted {
-            Ok(counted) => {
-                // Queues that nobody asks about any more may be gone.
-                samples.by_queue.retain(|_, sample| taken < sample.keep_until + MAX_AGE);
-                let counted = counted.into_iter().map(|backlog| Sample { keep_until, backlog });
-                samples.by_queue.extend(old.into_iter().zip(counted));
-                samples.failure = None;
-            }
+            Ok(counted) => samples.keep(&old, &counted, taken, taken - start),
             Err(error) => {
                 samples.failure = Some((taken, error.clone()));
                 return Err(error);
             }
         }
-        Ok(queues.iter().map(|queue| samples.by_queue.get(queue)?.backlog).collect())
+        let large = samples.to_count_long(&old, taken);
+        drop(samples);
+        self.count_long(&large, taken);
+        let samples = self.samples();
+        Ok(queues.iter().map(|queue| samples.by_queue.get(queue)?.shown()).collect())
+    }
+
+    /// Counts those of these queues, one after the other, for which there is time.
+    fn count_long(&self, queues: &[QueueName], start: Instant) {
+        for queue in queues {
+            let counted = (self.count)(std::slice::from_ref(queue), MAX_COUNTED);
+            let now = Instant::now();
+            let mut samples = self.samples();
+            samples.long_counts_from = Some(now + (now - start) * COST_FACTOR);
+            match counted {
+                Ok(counted) => {
+                    if let (Some(Some(backlog)), Some(sample)) =
+                        (counted.first(), samples.by_queue.get_mut(queue))
+                    {
+                        sample.long = Some((now, *backlog));
+                    }
+                }
+                // The first count is shown, or a long one of before.
+                Err(error) => log::debug!(queue = &**queue; "cannot be counted: {error}"),
+            }
+            if now - start >= LONG_COUNTS_TIME {
+                return;
+            }
+        }
     }
 
     fn samples(&self) -> MutexGuard<'_, Samples> {
@@ -141,7 +178,65 @@ impl Samples {
         is_good: impl Fn(&Sample) -> bool,
     ) -> Option<Vec<Option<Backlog>>> {
         let sample = |queue| self.by_queue.get(queue).filter(|sample| is_good(sample));
-        queues.iter().map(|queue| sample(queue).map(|sample| sample.backlog)).collect()
+        queues.iter().map(|queue| sample(queue).map(Sample::shown)).collect()
+    }
+
+    /// Keeps what was counted of these queues, which took `cost`.
+    fn keep(
+        &mut self,
+        queues: &[QueueName],
+        counted: &[Option<Backlog>],
+        taken: Instant,
+        cost: Duration,
+    ) {
+        let keep_until = taken + MIN_AGE.max(cost * COST_FACTOR);
+        // Queues that nobody asks about any more may be gone.
+        self.by_queue.retain(|_, sample| taken < sample.keep_until + MAX_AGE);
+        for (queue, backlog) in queues.iter().zip(counted) {
+            let long = self.by_queue.get(queue).and_then(|sample| sample.long);
+            let sample = Sample { keep_until, backlog: *backlog, long };
+            self.by_queue.insert(Arc::clone(queue), sample);
+        }
+        self.failure = None;
+    }
+
+    /// Those of these queues that have more than was counted, the one first whose last long count
+    /// is oldest; none while it is too early.
+    fn to_count_long(&self, queues: &[QueueName], now: Instant) -> Vec<QueueName> {
+        if self.long_counts_from.is_some_and(|from| now < from) {
+            return Vec::new();
+        }
+        let sample = |queue: &QueueName| self.by_queue.get(queue).filter(|s| s.is_large());
+        let mut large: Vec<_> = queues
+            .iter()
+            .filter_map(|queue| Some((sample(queue)?.long.map(|(at, _)| at), Arc::clone(queue))))
+            .collect();
+        large.sort();
+        large.into_iter().map(|(_, queue)| queue).collect()
+    }
+}
+
+impl Sample {
+    /// Whether a figure is larger than was counted at first.
+    fn is_large(&self) -> bool {
+        self.backlog.is_some_and(|Backlog { waiting, deferred, running, failed, .. }| {
+            waiting.max(deferred).max(running).max(failed) >= FIRST_COUNT
+        })
+    }
+
+    /// The first count, with the figures that it did not reach from the last long one.
+    fn shown(&self) -> Option<Backlog> {
+        let first = self.backlog?;
+        let Some((_, long)) = self.long else { return Some(first) };
+        let figure =
+            |first: u64, long: u64| if first < FIRST_COUNT { first } else { long.max(first) };
+        Some(Backlog {
+            waiting: figure(first.waiting, long.waiting),
+            deferred: figure(first.deferred, long.deferred),
+            running: figure(first.running, long.running),
+            failed: figure(first.failed, long.failed),
+            ..first
+        })
     }
 }
 
@@ -165,7 +260,7 @@ mod tests {
     fn counting() -> (Backlogs, Arc<AtomicU64>) {
         let calls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&calls);
-        let count = move |queues: &[QueueName]| {
+        let count = move |queues: &[QueueName], _| {
             let number = counted.fetch_add(1, Ordering::SeqCst);
             Ok(queues.iter().map(|queue| (&**queue != "gone").then(|| backlog(number))).collect())
         };
@@ -192,7 +287,7 @@ mod tests {
         let (release, released) = bounded::<()>(1);
         let (begin, begun) = bounded::<()>(1);
         let number = AtomicU64::new(0);
-        let count = move |queues: &[QueueName]| {
+        let count = move |queues: &[QueueName], _| {
             let number = number.fetch_add(1, Ordering::SeqCst);
             if number > 0 {
                 begin.send(()).unwrap();
@@ -215,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_costly_sample_is_kept_longer() {
-        let count = |queues: &[QueueName]| {
+        let count = |queues: &[QueueName], _| {
             let start = Instant::now();
             while start.elapsed() < Duration::from_millis(200) {
                 std::thread::yield_now();
@@ -232,7 +327,7 @@ mod tests {
     fn a_failure_is_told_to_those_who_waited() {
         let calls = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&calls);
-        let count = move |_: &[QueueName]| {
+        let count = move |_: &[QueueName], _| {
             counted.fetch_add(1, Ordering::SeqCst);
             Err(StoreError::Unavailable("down".into()))
         };
@@ -242,5 +337,40 @@ mod tests {
             assert_eq!(answer, Err(StoreError::Unavailable("down".into())));
         }
         assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn large_figures_are_counted_again_in_a_part_of_the_time() {
+        let calls = Arc::new(Mutex::new(Vec::new()));
+        let counted = Arc::clone(&calls);
+        let count = move |queues: &[QueueName], most: u64| {
+            counted.lock().unwrap().push((queues.to_vec(), most));
+            let backlog = |queue: &QueueName| {
+                let size = if &**queue == "small" { 9 } else { 123_456 };
+                Some(Backlog { waiting: most.min(size), failed: 7, ..Backlog::default() })
+            };
+            Ok(queues.iter().map(backlog).collect())
+        };
+        let backlogs = Backlogs::counted_by(Box::new(count));
+        let all = names(&["large", "small", "huge"]);
+        let waiting = |backlogs: &Backlogs| -> Vec<u64> {
+            let found = backlogs.of(&all).unwrap();
+            found.into_iter().map(|backlog| backlog.unwrap().waiting).collect()
+        };
+        assert_eq!(waiting(&backlogs), [123_456, 9, 123_456]);
+        let expected = [
+            (all.clone(), FIRST_COUNT),
+            (names(&["huge"]), MAX_COUNTED),
+            (names(&["large"]), MAX_COUNTED),
+        ];
+        assert_eq!(*calls.lock().unwrap(), expected);
+        // What is not counted again for now is shown as it was.
+        let mut samples = backlogs.samples();
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        samples.long_counts_from = Some(later);
+        samples.by_queue.values_mut().for_each(|sample| sample.keep_until = now);
+        drop(samples);
+        assert_eq!(waiting(&backlogs), [123_456, 9, 123_456]);
+        assert_eq!(calls.lock().unwrap().len(), 4);
     }
 }

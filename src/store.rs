@@ -301,11 +301,12 @@ pub trait Inspection: Send + Sync {
     fn delete_job(&self, queue: &str, id: JobId) -> Result<Option<Job>, StoreError>;
 
     /// How much there is to do in each of these queues, in their order; `None` for one without
-    /// tables. No figure is counted beyond [`MAX_COUNTED`], which bounds the cost.
+    /// tables. No figure is counted beyond `most`, which bounds the cost.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError>;
+    /// [`StoreError::Unavailable`], also where counting took too long.
+    fn backlogs(&self, queues: &[QueueName], most: u64)
+    -> Result<Vec<Option<Backlog>>, StoreError>;
 
     /// Who holds the queue's lease; `None` if nobody does.
     ///
@@ -404,9 +405,6 @@ pub enum Direction {
     /// Latest first.
     Descending,
 }
-
-/// Where the count of a backlog's figure ends.
-pub const MAX_COUNTED: u64 = 1_000_000;
 
 /// How much there is to do in a queue, at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

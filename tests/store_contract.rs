@@ -182,6 +182,7 @@ macro_rules! contract {
                 backlog {
                     an_empty_queue_has_none
                     the_figures_tell_where_jobs_stand
+                    no_figure_is_counted_beyond_the_most
                     the_oldest_is_the_one_that_waits_longest
                     many_queues_are_told_in_their_order
                 }

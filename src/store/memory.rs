@@ -242,10 +242,14 @@ impl Inspection for MemoryStore {
         Ok(lock(&*self.shared.table(queue)?).delete_job(id))
     }
 
-    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+    fn backlogs(
+        &self,
+        queues: &[QueueName],
+        most: u64,
+    ) -> Result<Vec<Option<Backlog>>, StoreError> {
         let now_ms = self.shared.clock.now_ms();
         let backlog = |queue: &QueueName| {
-            self.shared.table(queue).ok().map(|table| lock(&table).backlog(now_ms))
+            self.shared.table(queue).ok().map(|table| lock(&table).backlog(now_ms, most))
         };
         Ok(queues.iter().map(backlog).collect())
     }

@@ -142,9 +142,22 @@ impl Statement {
     }
 
     /// The statement for each of several queues, put together into one that finds the rows of all.
-    pub fn union(&self, tables: &[Tables]) -> String {
-        let texts: Vec<String> = tables.iter().map(|tables| self.on(tables)).collect();
-        texts.join(" UNION ALL ")
+    /// The numbers take the places of the `?` of each.
+    pub fn union(&self, tables: &[Tables], numbers: &[u64]) -> String {
+        let mut union = String::new();
+        for tables in tables {
+            if !union.is_empty() {
+                union.push_str(" UNION ALL ");
+            }
+            let mut numbers = numbers.iter();
+            for piece in self.on(tables).split_inclusive('?') {
+                match (piece.strip_suffix('?'), numbers.next()) {
+                    (Some(text), Some(number)) => drop(write!(union, "{text}{number}")),
+                    _ => union.push_str(piece),
+                }
+            }
+        }
+        union
     }
 
     fn render(&self, tables: &Tables, list: impl Fn(&mut String, &str, &str)) -> String {
@@ -265,11 +278,13 @@ mod tests {
 
     #[test]
     fn a_statement_for_several_queues_is_one() {
-        let union = statement("SELECT COUNT(*) FROM {jobs};").union(&["a", "b"].map(Tables::of));
+        let select = statement("SELECT 1 FROM {jobs} WHERE a = ? LIMIT ?;");
         assert_eq!(
-            union,
-            "SELECT COUNT(*) FROM `fireworq_jq(a)` UNION ALL SELECT COUNT(*) FROM `fireworq_jq(b)`"
+            select.union(&["a", "b"].map(Tables::of), &[7, 8]),
+            "SELECT 1 FROM `fireworq_jq(a)` WHERE a = 7 LIMIT 8 \
+             UNION ALL SELECT 1 FROM `fireworq_jq(b)` WHERE a = 7 LIMIT 8"
         );
+        assert!(select.union(&[Tables::of("a")], &[7]).ends_with("WHERE a = 7 LIMIT ?"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::tools::{HOUR_S, QUEUE, define, job, job_after, lead, push, push_many}
 
 fn backlogs(store: &dyn Store, queues: &[&str]) -> Vec<Option<Backlog>> {
     let queues: Vec<QueueName> = queues.iter().map(|&queue| queue.into()).collect();
-    store.backlogs(&queues).unwrap()
+    store.backlogs(&queues, 1000).unwrap()
 }
 
 pub fn an_empty_queue_has_none(store: &dyn Store) {
@@ -27,6 +27,23 @@ pub fn the_figures_tell_where_jobs_stand(store: &dyn Store) {
     let [Some(found)] = backlogs(store, &[QUEUE])[..] else { panic!("no backlog") };
     let Backlog { waiting, deferred, running, failed, .. } = found;
     assert_eq!((waiting, deferred, running, failed), (2, 4, 2, 3));
+}
+
+pub fn no_figure_is_counted_beyond_the_most(store: &dyn Store) {
+    define(store, QUEUE);
+    let leader = lead(store, QUEUE);
+    push_many(store, QUEUE, 13, &job());
+    for job in &leader.lease.grab(8).unwrap()[..4] {
+        leader.fail(store, QUEUE, job);
+    }
+    push_many(store, QUEUE, 4, &job_after(HOUR_S));
+    for (most, expected) in [(3, (3, 3, 3, 3)), (4, (4, 4, 4, 4)), (5, (5, 4, 4, 4))] {
+        let [Some(found)] = store.backlogs(&[QUEUE.into()], most).unwrap()[..] else {
+            panic!("no backlog")
+        };
+        let Backlog { waiting, deferred, running, failed, .. } = found;
+        assert_eq!((waiting, deferred, running, failed), expected, "at most {most}");
+    }
 }
 
 pub fn the_oldest_is_the_one_that_waits_longest(store: &dyn Store) {

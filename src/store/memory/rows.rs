@@ -5,8 +5,7 @@ use std::ops::{Bound, RangeInclusive};
 
 use crate::job::{Failure, Job, JobId, JobStatus};
 use crate::store::{
-    Backlog, Direction, Listing, MAX_COUNTED, Page, Position, Pushed, Settled, Settlement, Step,
-    Token,
+    Backlog, Direction, Listing, Page, Position, Pushed, Settled, Settlement, Step, Token,
 };
 
 /// A queue's rows. Every operation costs O(log n) a row that it touches, and a row that goes
@@ -175,15 +174,15 @@ impl Rows {
         Some(row.job)
     }
 
-    /// How much there is to do.
-    pub(super) fn backlog(&self, now_ms: u64) -> Backlog {
+    /// How much there is to do. Counting is cheap here, and always complete.
+    pub(super) fn backlog(&self, now_ms: u64, most: u64) -> Backlog {
         let waiting = count_due(&self.waiting, now_ms);
         let oldest = self.waiting.first().filter(|first| first.at_ms <= now_ms);
         Backlog {
-            waiting: (waiting as u64).min(MAX_COUNTED),
-            deferred: ((self.waiting.len() - waiting) as u64).min(MAX_COUNTED),
-            running: (self.grabbed.len() as u64).min(MAX_COUNTED),
-            failed: (self.failures.len() as u64).min(MAX_COUNTED),
+            waiting: (waiting as u64).min(most),
+            deferred: ((self.waiting.len() - waiting) as u64).min(most),
+            running: (self.grabbed.len() as u64).min(most),
+            failed: (self.failures.len() as u64).min(most),
             oldest_waiting_at_ms: oldest.map(|first| first.at_ms),
             oldest_waiting_ms: oldest.map_or(0, |first| now_ms - first.at_ms),
         }

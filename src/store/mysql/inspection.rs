@@ -8,14 +8,13 @@ use super::session::Session;
 use crate::job::{Job, JobId, JobStatus};
 use crate::store::sql::{Statement, Tables, statements};
 use crate::store::{
-    Backlog, Direction, Holder, Inspection, Listing, MAX_COUNTED, Page, Position, QueueName,
-    StoreError,
+    Backlog, Direction, Holder, Inspection, Listing, Page, Position, QueueName, StoreError,
 };
 
 statements! {
     /// Looking into a queue.
     INSPECTION: InspectionStatements = "inspection.sql" {
-        jobs_ascending, jobs_descending, job, lock_job, delete_job, backlog,
+        jobs_ascending, jobs_descending, job, lock_job, delete_job, backlog, backlogs,
     }
 }
 
@@ -23,11 +22,11 @@ statements! {
 pub(super) type Text = Option<Vec<u8>>;
 /// A job's columns as the statements select them.
 type JobRow = (JobId, Text, Text, Text, Vec<u8>, u64, u64, u32, u32, u32, Option<u32>);
-/// The figures of a backlog, when the job that waits longest was due, and the time.
-type BacklogRow = (u64, u64, u64, u64, Option<u64>, u64);
+/// The figures of a backlog, and when the job that waits longest was due.
+type BacklogRow = (u64, u64, u64, u64, Option<u64>);
 
-/// Queues whose backlogs one statement tells: far fewer tables than a server opens at once.
-const BACKLOG_QUEUES: usize = 50;
+/// Rows of one status that one statement counts at the most, if it counts those of several queues.
+const BACKLOG_ROWS: u64 = 200_000;
 
 impl Inspection for MySqlStore {
     fn jobs(&self, queue: &str, listing: Listing, page: &Page) -> Result<Vec<Job>, StoreError> {
@@ -63,15 +62,20 @@ impl Inspection for MySqlStore {
         Ok(row.map(job_of))
     }
 
-    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+    fn backlogs(
+        &self,
+        queues: &[QueueName],
+        most: u64,
+    ) -> Result<Vec<Option<Backlog>>, StoreError> {
         let mut backlogs = Vec::with_capacity(queues.len());
-        for some in queues.chunks(BACKLOG_QUEUES) {
+        let at_once = usize::try_from(BACKLOG_ROWS / most.max(1)).unwrap_or(1).clamp(1, 50);
+        for some in queues.chunks(at_once) {
             let tables: Vec<Tables> = some.iter().map(|queue| Tables::of(queue)).collect();
-            match self.backlogs_of(&tables) {
+            match self.backlogs_of(&tables, most) {
                 Err(StoreError::NotFound(_)) => {
                     // Somebody dropped tables: the others still have theirs.
                     for tables in tables {
-                        match self.backlogs_of(&[tables]) {
+                        match self.backlogs_of(&[tables], most) {
                             Err(StoreError::NotFound(_)) => backlogs.push(None),
                             one => backlogs.extend(one?.into_iter().map(Some)),
                         }
@@ -106,10 +110,15 @@ impl MySqlStore {
     }
 
     /// The backlogs of queues that have tables, by one statement.
-    fn backlogs_of(&self, tables: &[Tables]) -> Result<Vec<Backlog>, StoreError> {
-        let sql = INSPECTION.backlog.union(tables);
-        let rows: Vec<BacklogRow> = self.queues.with(|session| session.query_rows(&sql))?;
-        Ok(rows.into_iter().map(backlog_of).collect())
+    fn backlogs_of(&self, tables: &[Tables], most: u64) -> Result<Vec<Backlog>, StoreError> {
+        let (now_ms, rows): (u64, Vec<BacklogRow>) = self.queues.with(|session| {
+            let now_ms = session.server_ms()?;
+            let numbers = [now_ms, most, now_ms, most, most, most, now_ms];
+            let union = INSPECTION.backlog.union(tables, &numbers);
+            let sql = INSPECTION.backlogs.with(&Tables::default(), &[[union]]);
+            Ok((now_ms, session.query_rows(&sql)?))
+        })?;
+        Ok(rows.into_iter().map(|row| backlog_of(row, now_ms)).collect())
     }
 
     /// Deletes a row and answers what it was, which nobody changes in between.
@@ -176,13 +185,13 @@ pub(super) fn job_of(row: JobRow) -> Job {
     }
 }
 
-fn backlog_of(row: BacklogRow) -> Backlog {
-    let (waiting, deferred, running, failed, oldest_waiting_at_ms, now_ms) = row;
+fn backlog_of(row: BacklogRow, now_ms: u64) -> Backlog {
+    let (waiting, deferred, running, failed, oldest_waiting_at_ms) = row;
     Backlog {
-        waiting: waiting.min(MAX_COUNTED),
-        deferred: deferred.min(MAX_COUNTED),
-        running: running.min(MAX_COUNTED),
-        failed: failed.min(MAX_COUNTED),
+        waiting,
+        deferred,
+        running,
+        failed,
         oldest_waiting_at_ms,
         oldest_waiting_ms: oldest_waiting_at_ms.map_or(0, |at_ms| now_ms.saturating_sub(at_ms)),
     }

@@ -11,8 +11,7 @@ use super::statements::SQL;
 use crate::job::{Job, JobId, JobStatus};
 use crate::store::sql::{Statement, Tables};
 use crate::store::{
-    Backlog, Direction, Holder, Inspection, Listing, MAX_COUNTED, Page, Position, QueueName,
-    StoreError,
+    Backlog, Direction, Holder, Inspection, Listing, Page, Position, QueueName, StoreError,
 };
 
 /// How a status is stored.
@@ -46,10 +45,14 @@ impl Inspection for SqliteStore {
         self.delete(queue, &SQL.delete_job, id, job_of)
     }
 
-    fn backlogs(&self, queues: &[QueueName]) -> Result<Vec<Option<Backlog>>, StoreError> {
+    fn backlogs(
+        &self,
+        queues: &[QueueName],
+        most: u64,
+    ) -> Result<Vec<Option<Backlog>>, StoreError> {
         let now_ms = self.shared.clock.now_ms();
         self.shared.gate.read(|connection| {
-            queues.iter().map(|queue| backlog(connection, queue, now_ms)).collect()
+            queues.iter().map(|queue| backlog(connection, queue, most, now_ms)).collect()
         })
     }
 
@@ -100,7 +103,12 @@ impl SqliteStore {
 }
 
 /// How much there is to do in a queue; `None` where it has no tables.
-fn backlog(connection: &Connection, queue: &str, now_ms: u64) -> Result<Option<Backlog>, Fault> {
+fn backlog(
+    connection: &Connection,
+    queue: &str,
+    most: u64,
+    now_ms: u64,
+) -> Result<Option<Backlog>, Fault> {
     let sql = SQL.backlog.on(&Tables::of(queue));
     let read = |row: &Row<'_>| {
         let oldest = row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned);
@@ -115,7 +123,7 @@ fn backlog(connection: &Connection, queue: &str, now_ms: u64) -> Result<Option<B
     };
     let counted = connection
         .prepare_cached(&sql)
-        .and_then(|mut select| select.query_row((number(now_ms), number(MAX_COUNTED)), read));
+        .and_then(|mut select| select.query_row((number(now_ms), number(most)), read));
     match counted {
         Ok(backlog) => Ok(Some(backlog)),
         Err(error) if is_missing_table(&error) => Ok(None),
