@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint bench docs build
+.PHONY: help run demo test api-test lint bench docs build
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the daemon and run it, with no further set-up
 	$(CARGO) run --profile quick --locked --bin fireworq -- $(ARGS)
@@ -19,6 +19,10 @@ test: ## run every test; installs a MariaDB server and strace if they are missin
 	sh tests/support/ensure.sh mariadbd mariadb-server
 	sh tests/support/ensure.sh strace strace
 	$(CARGO) test --locked
+
+api-test: ## send the API what its description allows, and more; installs schemathesis in target/
+	$(CARGO) build --locked --bin fireworq
+	sh tests/api/run.sh target/debug/fireworq
 
 lint: ## check formatting, lints, documentation, layering and generated pages
 	$(CARGO) fmt --check

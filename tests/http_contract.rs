@@ -41,6 +41,8 @@ mod contract {
 
 #[path = "http_contract/node.rs"]
 mod node;
+#[path = "http_contract/openapi.rs"]
+mod openapi;
 #[path = "http_contract/stores.rs"]
 mod stores;
 #[path = "http_contract/workers.rs"]

@@ -201,4 +201,27 @@ mod tests {
             assert_eq!(status(Method::Get, target), 400, "{target}");
         }
     }
+
+    #[test]
+    fn the_description_of_the_api_has_the_same_routes() {
+        let text = include_str!("../../doc/openapi.yaml");
+        let described: serde_json::Value = serde_norway::from_str(text).unwrap();
+        let mut described: Vec<(String, String)> = described["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .flat_map(|(path, item)| {
+                let members = item.as_object().unwrap().keys();
+                let methods = members.filter(|name| *name != "parameters");
+                methods.map(move |method| (path.clone(), method.to_uppercase()))
+            })
+            .collect();
+        let mut routes: Vec<(String, String)> = ROUTES
+            .iter()
+            .map(|route| (route.path.replace("...}", "}"), route.method.to_string()))
+            .collect();
+        described.sort();
+        routes.sort();
+        assert_eq!(described, routes, "doc/openapi.yaml and ROUTES");
+    }
 }

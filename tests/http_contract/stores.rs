@@ -7,7 +7,9 @@ use mysql::prelude::Queryable;
 use tempfile::TempDir;
 
 use crate::node::Node;
+use crate::openapi;
 use crate::support::daemon::Options;
+use crate::support::http;
 use crate::support::mariadb::{self, Database};
 
 /// Makes a test of each function for each store, named `<theme>::<store>::<function>`. One that
@@ -88,6 +90,7 @@ impl Store {
 impl Place {
     /// A daemon that is to be started here with these further settings.
     pub fn options(&self, settings: &[&str]) -> Options {
+        http::check_answers(openapi::check);
         let options = match (&self.database, &self.folder) {
             (Some(database), _) => Options::on(&database.dsn()),
             (None, Some(folder)) => {

@@ -1,10 +1,13 @@
 #!/bin/sh
 # ensure.sh COMMAND PACKAGE: installs PACKAGE with the system's package manager if COMMAND is missing.
+# ensure.sh --package PACKAGE: installs it whatever is there; for one without a command of its own.
 set -eu
 command=$1 package=$2
 PATH=$PATH:/usr/sbin:/sbin
-if command -v "$command" >/dev/null 2>&1; then exit 0; fi
-echo "$command is missing: installing $package with the system's package manager" >&2
+if [ "$command" != --package ] && command -v "$command" >/dev/null 2>&1; then exit 0; fi
+missing=$command
+if [ "$command" = --package ]; then missing=$package; fi
+echo "$missing is missing: installing $package with the system's package manager" >&2
 sudo=
 if [ "$(id -u)" -ne 0 ]; then sudo=sudo; fi
 if command -v apt-get >/dev/null 2>&1; then

@@ -3,10 +3,22 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long to wait for an answer before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What looks at each answer to a request: told the method, the target and the answer.
+type Check = fn(&str, &str, &Answer);
+
+static CHECK: OnceLock<Check> = OnceLock::new();
+
+/// From now on `check` looks at the answer to each request of this process, and fails the test
+/// that sent it where something is wrong. The first one stays.
+pub fn check_answers(check: Check) {
+    CHECK.get_or_init(|| check);
+}
 
 /// The names and values of headers, as they came.
 pub type Headers = Vec<(String, String)>;
@@ -168,7 +180,12 @@ impl Client {
         let sent = self.send(&[head.as_bytes(), body].concat());
         // A server may answer and close before it has read everything: what counts is its answer.
         match self.receive_to(method) {
-            Ok(answer) => answer,
+            Ok(answer) => {
+                if let Some(check) = CHECK.get() {
+                    check(method, path, &answer);
+                }
+                answer
+            }
             Err(error) => panic!("{method} {path}: no answer: {error} (sent: {sent:?})"),
         }
     }
