@@ -22,6 +22,9 @@ use crate::store::{Backlog, QueueName, Store, StoreError};
 pub const FIRST_COUNT: u64 = 10_000;
 /// How far a figure is counted at all.
 pub const MAX_COUNTED: u64 = 1_000_000;
+/// How far long counts go, one after the other: where the store is too slow for the last one, what
+/// an earlier one found is shown.
+const LONG_COUNTS: [u64; 2] = [100_000, MAX_COUNTED];
 /// How long a sample is kept at least.
 const MIN_AGE: Duration = Duration::from_secs(1);
 /// How many times longer than it took a sample is kept, and how many times longer than they
@@ -144,22 +147,29 @@ impl Backlogs {
     /// Counts those of these queues, one after the other, for which there is time.
     fn count_long(&self, queues: &[QueueName], start: Instant) {
         for queue in queues {
-            let counted = (self.count)(std::slice::from_ref(queue), MAX_COUNTED);
-            let now = Instant::now();
-            let mut samples = self.samples();
-            samples.long_counts_from = Some(now + (now - start) * COST_FACTOR);
-            match counted {
-                Ok(counted) => {
-                    if let (Some(Some(backlog)), Some(sample)) =
-                        (counted.first(), samples.by_queue.get_mut(queue))
-                    {
-                        sample.long = Some((now, *backlog));
+            for most in LONG_COUNTS {
+                let counted = (self.count)(std::slice::from_ref(queue), most);
+                let now = Instant::now();
+                let mut samples = self.samples();
+                samples.long_counts_from = Some(now + (now - start) * COST_FACTOR);
+                let sample = samples.by_queue.get_mut(queue);
+                let is_complete = match (counted.as_deref(), sample) {
+                    (Ok([Some(backlog)]), Some(sample)) => {
+                        sample.keep_long(now, *backlog, most);
+                        largest(backlog) < most
                     }
+                    (Ok(_), _) => true,
+                    // What was counted before is shown.
+                    (Err(error), _) => {
+                        log::debug!(queue = &**queue; "cannot be counted: {error}");
+                        true
+                    }
+                };
+                if is_complete {
+                    break;
                 }
-                // The first count is shown, or a long one of before.
-                Err(error) => log::debug!(queue = &**queue; "cannot be counted: {error}"),
             }
-            if now - start >= LONG_COUNTS_TIME {
+            if start.elapsed() >= LONG_COUNTS_TIME {
                 return;
             }
         }
@@ -219,24 +229,39 @@ impl Samples {
 impl Sample {
     /// Whether a figure is larger than was counted at first.
     fn is_large(&self) -> bool {
-        self.backlog.is_some_and(|Backlog { waiting, deferred, running, failed, .. }| {
-            waiting.max(deferred).max(running).max(failed) >= FIRST_COUNT
-        })
+        self.backlog.is_some_and(|backlog| largest(&backlog) >= FIRST_COUNT)
+    }
+
+    /// Keeps a long count that went up to `most`; where that was not enough, figures of an
+    /// earlier one that went further stay.
+    fn keep_long(&mut self, now: Instant, counted: Backlog, most: u64) {
+        let before = self.long.map_or(counted, |(_, before)| before);
+        self.long = Some((now, merged(counted, before, most)));
     }
 
     /// The first count, with the figures that it did not reach from the last long one.
     fn shown(&self) -> Option<Backlog> {
         let first = self.backlog?;
-        let Some((_, long)) = self.long else { return Some(first) };
-        let figure =
-            |first: u64, long: u64| if first < FIRST_COUNT { first } else { long.max(first) };
-        Some(Backlog {
-            waiting: figure(first.waiting, long.waiting),
-            deferred: figure(first.deferred, long.deferred),
-            running: figure(first.running, long.running),
-            failed: figure(first.failed, long.failed),
-            ..first
-        })
+        Some(self.long.map_or(first, |(_, long)| merged(first, long, FIRST_COUNT)))
+    }
+}
+
+/// The largest figure.
+fn largest(backlog: &Backlog) -> u64 {
+    let Backlog { waiting, deferred, running, failed, .. } = *backlog;
+    waiting.max(deferred).max(running).max(failed)
+}
+
+/// The figures of `counted`, which went up to `most`; where that was not enough, those of `longer`.
+fn merged(counted: Backlog, longer: Backlog, most: u64) -> Backlog {
+    let figure =
+        |counted: u64, longer: u64| if counted < most { counted } else { longer.max(counted) };
+    Backlog {
+        waiting: figure(counted.waiting, longer.waiting),
+        deferred: figure(counted.deferred, longer.deferred),
+        running: figure(counted.running, longer.running),
+        failed: figure(counted.failed, longer.failed),
+        ..counted
     }
 }
 
@@ -360,8 +385,10 @@ mod tests {
         assert_eq!(waiting(&backlogs), [123_456, 9, 123_456]);
         let expected = [
             (all.clone(), FIRST_COUNT),
-            (names(&["huge"]), MAX_COUNTED),
-            (names(&["large"]), MAX_COUNTED),
+            (names(&["huge"]), LONG_COUNTS[0]),
+            (names(&["huge"]), LONG_COUNTS[1]),
+            (names(&["large"]), LONG_COUNTS[0]),
+            (names(&["large"]), LONG_COUNTS[1]),
         ];
         assert_eq!(*calls.lock().unwrap(), expected);
         // What is not counted again for now is shown as it was.
@@ -371,6 +398,32 @@ mod tests {
         samples.by_queue.values_mut().for_each(|sample| sample.keep_until = now);
         drop(samples);
         assert_eq!(waiting(&backlogs), [123_456, 9, 123_456]);
-        assert_eq!(calls.lock().unwrap().len(), 4);
+        assert_eq!(calls.lock().unwrap().len(), 6);
+    }
+
+    #[test]
+    fn a_store_too_slow_for_long_counts_tells_what_it_can() {
+        let count = |queues: &[QueueName], most: u64| {
+            if most > LONG_COUNTS[0] {
+                return Err(StoreError::Unavailable("too slow".into()));
+            }
+            Ok(vec![Some(backlog(most)); queues.len()])
+        };
+        let backlogs = Backlogs::counted_by(Box::new(count));
+        assert_eq!(backlogs.of_queue(&"q".into()), Ok(Some(backlog(LONG_COUNTS[0]))));
+    }
+
+    #[test]
+    fn a_shorter_count_does_not_hide_a_longer_one() {
+        let (now, figures) =
+            (Instant::now(), |waiting, failed| Backlog { waiting, failed, ..Backlog::default() });
+        let mut sample = Sample { keep_until: now, backlog: Some(figures(10_000, 5)), long: None };
+        assert_eq!(sample.shown(), Some(figures(10_000, 5)));
+        sample.keep_long(now, figures(500_000, 9), MAX_COUNTED);
+        assert_eq!(sample.shown(), Some(figures(500_000, 5)));
+        sample.keep_long(now, figures(100_000, 9), LONG_COUNTS[0]);
+        assert_eq!(sample.shown(), Some(figures(500_000, 5)));
+        sample.keep_long(now, figures(70_000, 9), LONG_COUNTS[0]);
+        assert_eq!(sample.shown(), Some(figures(70_000, 5)));
     }
 }
