@@ -9,11 +9,13 @@ use crossbeam_channel::{Receiver, bounded, never, select, tick};
 
 use crate::config::Settings;
 use crate::dispatch::Dispatcher;
+use crate::health::{self, Checker};
 use crate::http::api::Api;
 use crate::http::handler::ApiHandler;
 use crate::http::{Limits, Listener, Server};
 use crate::intake::Intake;
 use crate::logs::Logs;
+use crate::metrics::process;
 use crate::purger::{self, Purger};
 use crate::queue::Services;
 use crate::queue_definition::QueueDefaults;
@@ -34,6 +36,7 @@ pub struct Daemon {
     handler: Arc<ApiHandler>,
     refresher: Refresher,
     purger: Purger,
+    checker: Checker,
     registry: Arc<Registry>,
     intake: Arc<Intake>,
     settler: Settler,
@@ -88,6 +91,7 @@ impl Daemon {
         logs: &Logs,
         listeners: Vec<Listener>,
     ) -> Result<Daemon, StartError> {
+        process::started_s();
         let (wake, deaths) = Wake::channel();
         threads::on_death(wake);
         let store = store::open(settings).map_err(|error| StartError::Setting(error.0))?;
@@ -112,17 +116,20 @@ impl Daemon {
         let refresher = Refresher::start(Arc::clone(&registry), interval)?;
         let limits = purger::Limits::from(settings);
         let purger = Purger::start(Arc::clone(&store), Arc::clone(&registry), limits)?;
+        let checker = Checker::start(Arc::clone(&store), Arc::clone(&registry))?;
         let api = Api::new(
             Arc::clone(&store),
             Arc::clone(&registry),
             Arc::clone(&intake),
             settings,
-            Arc::clone(&logs.access),
+            logs,
+            checker.readiness(),
         );
         let handler = Arc::new(ApiHandler::start(api)?);
         let limits = Limits::from(settings);
         let addresses: Vec<String> = listeners.iter().map(address_of).collect();
         let server = Server::start(listeners, limits, Arc::<ApiHandler>::clone(&handler))?;
+        handler.serve(server.vitals());
         for address in addresses {
             log::info!("listening on {address}");
         }
@@ -131,6 +138,7 @@ impl Daemon {
             handler,
             refresher,
             purger,
+            checker,
             registry,
             intake,
             settler,
@@ -141,18 +149,19 @@ impl Daemon {
     }
 
     /// Waits until a signal asks for a stop, and answers it; `None` if one of the daemon's threads
-    /// has died. Meanwhile tells systemd's watchdog that the front's loops turn.
+    /// has died. Meanwhile tells systemd's watchdog that the daemon's loops turn.
     pub fn wait(&self, stops: &Receiver<StopSignal>) -> Option<StopSignal> {
-        let interval = systemd::beat_interval();
-        let beat = interval.map_or_else(never, tick);
+        let beat = systemd::beat_interval().map_or_else(never, tick);
         let vitals = self.server.vitals();
         loop {
             select! {
                 recv(stops) -> stop => return stop.ok(),
                 recv(self.deaths) -> _ => return None,
                 recv(beat) -> _ => {
-                    if interval.is_some_and(|interval| vitals.silence() < interval) {
-                        systemd::beat();
+                    // As `/livez`: an outage of the database is nothing that a restart heals.
+                    match health::ailment(vitals.silence()) {
+                        None => systemd::beat(),
+                        Some(why) => log::error!("systemd's watchdog is not fed: {why}"),
                     }
                 }
             }
@@ -188,6 +197,7 @@ impl Daemon {
         self.server.stop(deadline);
         self.refresher.close(deadline);
         self.purger.close(deadline);
+        self.checker.close(deadline);
         let have_ended = self.registry.join(deadline);
         let end = deadline.max(Instant::now()) + CLEANUP;
         self.dispatcher.shutdown();

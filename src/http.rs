@@ -32,6 +32,9 @@ mod failure;
 mod queue;
 mod routing;
 mod node;
+mod figures;
+mod health;
+mod metrics;
 mod route;
 pub mod handler;
 
@@ -74,7 +77,7 @@ pub trait Handler: Send + Sync + 'static {
 
     /// Called for each request that was answered, also for those that the front refuses by itself,
     /// and with status 499 for those whose client left before the answer.
-    fn answered(&self, entry: &AccessEntry<'_>);
+    fn answered(&self, head: &Head, entry: &AccessEntry<'_>);
 }
 
 /// What clients may ask of the front. See the settings of the same names.
@@ -145,8 +148,8 @@ impl Shared {
     }
 
     /// Tells the handler of an answer. A panic in its log must not end the thread.
-    fn report(&self, entry: &AccessEntry<'_>) {
-        if catch_unwind(AssertUnwindSafe(|| self.handler.answered(entry))).is_err() {
+    fn report(&self, head: &Head, entry: &AccessEntry<'_>) {
+        if catch_unwind(AssertUnwindSafe(|| self.handler.answered(head, entry))).is_err() {
             log::error!("The access log has panicked");
         }
     }

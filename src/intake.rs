@@ -16,6 +16,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, SendError, Sender, unbounded};
 
 use crate::job::{Job, JobStatus};
+use crate::metrics::STORE;
 use crate::store::{Lease, Push, Pushed, Store, StoreError};
 use crate::threads;
 
@@ -129,7 +130,7 @@ impl Batches {
     /// more can come.
     fn gather(&self, batch: &mut Batch) -> bool {
         let mut bytes = 0;
-        let mut next = self.receiver.recv().ok();
+        let mut next = threads::wait(|| self.receiver.recv()).ok();
         loop {
             let Some(Message::Push(entry)) = next else { return false };
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -176,7 +177,9 @@ impl Batch {
         if self.pushes.is_empty() {
             return;
         }
-        let results = store.push(&self.pushes);
+        let since = Instant::now();
+        let results = threads::wait(|| store.push(&self.pushes));
+        STORE.push.done(since, results.len(), results.iter().any(Result::is_ok));
         debug_assert_eq!(results.len(), self.pushes.len());
         for ((push, done), result) in self.drain().zip(results) {
             done(&push, result);
@@ -185,7 +188,12 @@ impl Batch {
 
     /// Stores it as grabbed and hands the jobs on. Nothing happens where that cannot be done.
     fn store_express(&mut self, express: &dyn Express, lease: &Arc<dyn Lease>) {
-        match lease.push_grabbed(&self.pushes) {
+        let since = Instant::now();
+        let stored = threads::wait(|| lease.push_grabbed(&self.pushes));
+        if !matches!(stored, Ok(None)) {
+            STORE.push.done(since, self.pushes.len(), stored.is_ok());
+        }
+        match stored {
             Ok(None) => {}
             Ok(Some(stored)) => {
                 debug_assert_eq!(stored.len(), self.pushes.len());

@@ -14,6 +14,7 @@ pub mod job;
 pub mod queue_definition;
 
 pub mod config;
+pub mod metrics;
 pub mod logs;
 
 pub mod store;
@@ -28,6 +29,7 @@ pub mod settler;
 pub mod queue;
 pub mod registry;
 pub mod purger;
+pub mod health;
 
 pub mod http;
 

@@ -95,7 +95,12 @@ impl Logs {
 
     /// How many lines were dropped since the start, of all logs.
     pub fn dropped(&self) -> u64 {
-        self.sinks.iter().map(|sink| sink.dropped()).sum()
+        self.dropped_lines().get()
+    }
+
+    /// The same, for who does not have the logs.
+    pub fn dropped_lines(&self) -> DroppedLines {
+        DroppedLines(self.sinks.clone())
     }
 
     /// Writes what waits, within about two seconds, and ends the writer threads. Lines that come
@@ -111,6 +116,16 @@ impl Logs {
         }
         self.error.sink.close();
         self.error.sink.wait(Instant::now() + CLOSE_BOUND);
+    }
+}
+
+/// Counts the lines that were dropped. See [`Logs::dropped`].
+pub struct DroppedLines(Vec<Arc<Sink>>);
+
+impl DroppedLines {
+    /// How many since the start.
+    pub fn get(&self) -> u64 {
+        self.0.iter().map(|sink| sink.dropped()).sum()
     }
 }
 

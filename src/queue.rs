@@ -22,6 +22,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use crate::dispatch::Dispatcher;
 use crate::job::{Job, JobId, NewJob};
 use crate::logs::{QueueEntry, QueueLog};
+use crate::metrics::QueueMetrics;
 use crate::queue_definition::{QueueDefaults, QueueDefinition};
 use crate::settler::SettlerHandle;
 use crate::store::{Lease, Pushed, QueueName, Store, Token};
@@ -63,6 +64,7 @@ struct Shared {
     services: Services,
     definition: RwLock<QueueDefinition>,
     stats: Stats,
+    metrics: QueueMetrics,
     limiter: Limiter,
     /// The jobs grabbed by this process and not settled yet, with the token of each.
     in_hand: Mutex<HashMap<JobId, Token>>,
@@ -114,6 +116,7 @@ impl Queue {
             definition: RwLock::new(definition),
             services,
             stats: Stats::new(),
+            metrics: QueueMetrics::new(),
             in_hand: Mutex::new(HashMap::new()),
             jobs,
             workers: Workers::new(),
@@ -167,6 +170,21 @@ impl Queue {
     /// The counters now.
     pub fn stats(&self) -> StatsView {
         self.shared.stats_view()
+    }
+
+    /// What is counted beside [`stats`](Queue::stats).
+    pub fn metrics(&self) -> &QueueMetrics {
+        &self.shared.metrics
+    }
+
+    /// Jobs that workers are busy with.
+    pub fn running(&self) -> usize {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+
+    /// Jobs grabbed by this process whose outcome is not stored yet.
+    pub fn in_hand(&self) -> usize {
+        self.shared.in_hand().len()
     }
 
     /// Begins the stop: nothing more is grabbed or started, what was not started goes back to

@@ -66,6 +66,24 @@ impl Registry {
         Registry { services, default_queue, state: RwLock::default(), retired: Mutex::default() }
     }
 
+    /// Whether the definitions have been read.
+    pub fn is_loaded(&self) -> bool {
+        self.state().revision.is_some()
+    }
+
+    /// Whether the queues have been told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.state().is_stopping
+    }
+
+    /// The queues that run here, by name.
+    pub fn queues(&self) -> Vec<Arc<Queue>> {
+        let mut queues: Vec<_> =
+            self.state().queues.values().map(|running| Arc::clone(&running.queue)).collect();
+        queues.sort_by(|a, b| a.name().cmp(b.name()));
+        queues
+    }
+
     /// The queue for a job of this category.
     ///
     /// # Errors
@@ -303,8 +321,7 @@ fn keep_in_line(registry: &Registry, interval: Duration, stopped: &Receiver<()>)
             _ => {}
         }
         failing = result.is_err();
-        let is_loaded = registry.state().revision.is_some();
-        let wait = if is_loaded { interval } else { interval.min(FIRST_LOAD_INTERVAL) };
+        let wait = if registry.is_loaded() { interval } else { interval.min(FIRST_LOAD_INTERVAL) };
         if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
             return;
         }

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
+use crate::metrics::STORE;
 use crate::store::{QueueName, Settled, Settlement, Store, StoreError};
 use crate::threads;
 
@@ -102,7 +103,7 @@ impl Loop<'_> {
         while (self.is_open || !self.kept.is_empty()) && !give_up.load(Ordering::Relaxed) {
             let mut batch = mem::take(&mut self.kept);
             if batch.is_empty() {
-                self.take(receiver.recv().ok(), &mut batch);
+                self.take(threads::wait(|| receiver.recv()).ok(), &mut batch);
             } else {
                 self.pause(receiver, &mut batch);
             }
@@ -128,7 +129,7 @@ impl Loop<'_> {
         let until = Instant::now() + self.wait;
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         loop {
-            match receiver.recv_deadline(until) {
+            match threads::wait(|| receiver.recv_deadline(until)) {
                 Ok(message) => self.take(Some(message), batch),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -187,7 +188,10 @@ impl Loop<'_> {
     /// Stores a batch and tells everybody; gives it back with the error if that fails.
     fn settle(&self, batch: Vec<Entry>) -> Result<(), (Vec<Entry>, StoreError)> {
         let settlements: Vec<Settlement> = batch.iter().map(|e| e.settlement.clone()).collect();
-        match self.store.settle(&settlements) {
+        let since = Instant::now();
+        let result = threads::wait(|| self.store.settle(&settlements));
+        STORE.settle.done(since, settlements.len(), result.is_ok());
+        match result {
             Ok(settled) => {
                 debug_assert_eq!(settled.len(), batch.len());
                 batch.into_iter().zip(settled).for_each(|(entry, settled)| (entry.done)(settled));

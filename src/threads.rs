@@ -3,6 +3,8 @@
 //! A thread that panics has left something half done that others count on. It is logged, and
 //! the process is told to end with an error, so that its supervisor starts it again.
 
+mod pulse;
+
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +13,8 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::wake::Wake;
+
+pub use pulse::{stuck, wait};
 
 /// Woken when a thread has died.
 static DEATH: OnceLock<Wake> = OnceLock::new();

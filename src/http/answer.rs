@@ -23,7 +23,8 @@ pub(super) fn text(body: &str) -> Response {
     with_type(200, "text/plain; charset=utf-8", body.as_bytes().to_vec())
 }
 
-fn with_type(status: u16, content_type: &str, body: Vec<u8>) -> Response {
+/// Any status and type.
+pub(super) fn with_type(status: u16, content_type: &str, body: Vec<u8>) -> Response {
     let length = body.len();
     let header = Header::from_bytes("Content-Type", content_type).into_iter().collect();
     Response::new(StatusCode(status), header, Cursor::new(body), Some(length), None)

@@ -1,14 +1,17 @@
 //! What the handlers work with: the daemon's parts behind the API, and a request on its way.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::Request;
 use super::error::Refusal;
+use super::figures::Figures;
+use super::route::ROUTES;
+use super::{Request, Vitals};
 use crate::backlog::Backlogs;
 use crate::config::Settings;
+use crate::health::Readiness;
 use crate::intake::Intake;
-use crate::logs::AccessLog;
+use crate::logs::{AccessLog, DroppedLines, Logs};
 use crate::queue::Queue;
 use crate::queue_definition::Invalid;
 use crate::registry::{Registry, RouteError};
@@ -22,6 +25,11 @@ pub struct Api {
     pub(super) backlogs: Arc<Backlogs>,
     pub(super) settings: Vec<(&'static str, String)>,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) dropped_lines: DroppedLines,
+    pub(super) readiness: Arc<Readiness>,
+    /// What the front counts; empty until it has started.
+    pub(super) front: OnceLock<Arc<Vitals>>,
+    pub(super) figures: Figures,
 }
 
 /// A request and what its route made of its path.
@@ -66,11 +74,21 @@ impl Api {
         registry: Arc<Registry>,
         intake: Arc<Intake>,
         settings: &Settings,
-        access_log: Arc<AccessLog>,
+        logs: &Logs,
+        readiness: Arc<Readiness>,
     ) -> Api {
-        let backlogs = Arc::new(Backlogs::new(Arc::clone(&store)));
-        let settings = settings.shown().collect();
-        Api { store, registry, intake, backlogs, settings, access_log }
+        Api {
+            backlogs: Arc::new(Backlogs::new(Arc::clone(&store))),
+            store,
+            registry,
+            intake,
+            settings: settings.shown().collect(),
+            access_log: Arc::clone(&logs.access),
+            dropped_lines: logs.dropped_lines(),
+            readiness,
+            front: OnceLock::new(),
+            figures: Figures::new(ROUTES.len()),
+        }
     }
 
     /// The queue of this name, also one defined on another node a moment ago.

@@ -398,14 +398,15 @@ impl Connection {
     }
 
     fn report(&self, head: &Head, status: u16, turn: &Turn<'_>) {
-        turn.shared.report(&AccessEntry {
+        let entry = AccessEntry {
             remote_addr: &head.remote_addr,
             user_agent: head.header("User-Agent"),
             method: head.method.as_str(),
             url: &head.target,
             status,
             duration: self.request_began.elapsed(),
-        });
+        };
+        turn.shared.report(head, &entry);
     }
 
     /// Writes as much of the answer as the socket takes; mostly that is all of it.

@@ -1,8 +1,9 @@
 //! The way of a request through the API.
 //!
 //! What needs no store is answered on the thread that read the request. What reads the store runs
-//! on a few blocking threads (`api-N`). A push goes to the intake. So no thread of the front
-//! ever waits.
+//! on a few blocking threads (`api-N`). What takes a moment without the store has a thread of its
+//! own (`aside`), so that it is answered also when those wait. A push goes to the intake. So no
+//! thread of the front ever waits.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +15,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::api::{Api, Call};
 use super::error::Refusal;
-use super::route::{self, Action};
-use super::{Handler, Reply, Request, Response, job};
+use super::route::{self, Action, ROUTES};
+use super::{Handler, Head, Reply, Request, Response, Vitals, job};
 use crate::logs::AccessEntry;
 use crate::queue_definition::validate_category;
 use crate::threads;
@@ -24,6 +25,8 @@ use crate::threads;
 const BLOCKING_THREADS: usize = 6;
 /// Requests that may wait for one of them.
 const MAX_WAITING: usize = 1000;
+/// Requests that may wait for the thread `aside`.
+const MAX_WAITING_ASIDE: usize = 16;
 /// How long they may: whoever waited longer is told to come back.
 const MAX_WAIT: Duration = Duration::from_secs(4);
 
@@ -35,11 +38,17 @@ struct Task {
     since: Instant,
 }
 
+/// The ways to the threads.
+struct Lanes {
+    store: Sender<Task>,
+    aside: Sender<Task>,
+}
+
 /// The handler of all requests, with its blocking threads.
 pub struct ApiHandler {
     api: Arc<Api>,
     /// `None` after the close.
-    tasks: Mutex<Option<Sender<Task>>>,
+    tasks: Mutex<Option<Lanes>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -50,14 +59,21 @@ impl ApiHandler {
     /// The system does not give a thread.
     pub fn start(api: Api) -> io::Result<ApiHandler> {
         let api = Arc::new(api);
-        let (sender, receiver) = bounded(MAX_WAITING);
-        let mut threads = Vec::new();
-        for number in 1..=BLOCKING_THREADS {
-            let (api, receiver) = (Arc::clone(&api), receiver.clone());
-            let body = move || run(&api, &receiver);
-            threads.push(threads::spawn(format!("api-{number}"), body)?);
-        }
-        Ok(ApiHandler { api, tasks: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+        let (store, store_tasks) = bounded(MAX_WAITING);
+        let (aside, aside_tasks) = bounded(MAX_WAITING_ASIDE);
+        let names = (1..=BLOCKING_THREADS).map(|number| (format!("api-{number}"), &store_tasks));
+        let threads = names.chain([("aside".to_owned(), &aside_tasks)]).map(|(name, tasks)| {
+            let (api, tasks) = (Arc::clone(&api), tasks.clone());
+            threads::spawn(name, move || run(&api, &tasks))
+        });
+        let threads = threads.collect::<io::Result<Vec<_>>>()?;
+        let tasks = Mutex::new(Some(Lanes { store, aside }));
+        Ok(ApiHandler { api, tasks, threads: Mutex::new(threads) })
+    }
+
+    /// Names the front whose figures are told.
+    pub fn serve(&self, front: Arc<Vitals>) {
+        let _ = self.api.front.set(front);
     }
 
     /// Ends the blocking threads; answers whether they ended by `deadline`.
@@ -85,11 +101,12 @@ impl ApiHandler {
     fn later(&self, task: Task) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         // None while stopping: the front gives no further request, and a lost reply answers itself.
-        let Some(sender) = tasks.as_ref() else { return };
-        let sent = sender.try_send(task);
+        let Some(lanes) = tasks.as_ref() else { return };
+        let is_aside = matches!(task.action, Action::Aside(_));
+        let sent = if is_aside { lanes.aside.try_send(task) } else { lanes.store.try_send(task) };
         drop(tasks);
         if let Err(refused) = sent {
-            let reason = "Too many requests wait for the store";
+            let reason = "Too many requests are waiting";
             answer(refused.into_inner(), Err(Refusal::unavailable(reason)));
         }
     }
@@ -97,10 +114,12 @@ impl ApiHandler {
 
 impl Handler for ApiHandler {
     fn handle(&self, request: Request, reply: Reply) {
-        let (action, values) = match route::find(&request.method, &request.target) {
+        let (index, values) = match route::find(&request.method, &request.target) {
             Ok(found) => found,
             Err(error) => return reply.send(error.response(request.wants_problem())),
         };
+        request.set_route(index);
+        let action = ROUTES[index].action;
         let call = Call { request, values };
         let task = Task { action, call, reply, since: Instant::now() };
         match action {
@@ -108,12 +127,13 @@ impl Handler for ApiHandler {
                 let result = handler(&self.api, &task.call);
                 answer(task, result);
             }
-            Action::Store(_) => self.later(task),
+            Action::Store(_) | Action::Aside(_) => self.later(task),
             Action::Push => self.push(task),
         }
     }
 
-    fn answered(&self, entry: &AccessEntry<'_>) {
+    fn answered(&self, head: &Head, entry: &AccessEntry<'_>) {
+        self.api.figures.count(head.route(), entry.status, entry.duration);
         self.api.access_log.write(entry);
     }
 }
@@ -132,7 +152,7 @@ fn handle(api: &Api, task: Task) {
         return answer(task, Err(Refusal::unavailable("The store does not keep up")));
     }
     match task.action {
-        Action::Now(handler) | Action::Store(handler) => {
+        Action::Now(handler) | Action::Store(handler) | Action::Aside(handler) => {
             let result = handler(api, &task.call);
             answer(task, result);
         }

@@ -1,7 +1,6 @@
 //! The node itself: its version, its settings, its process.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use super::api::{Api, Call};
 use super::error::Refusal;
 use super::{Response, answer};
+use crate::metrics::process::ProcessFigures;
 
 pub(super) fn version(_: &Api, _: &Call) -> Result<Response, Refusal> {
     Ok(answer::text(concat!("Fireworq ", env!("CARGO_PKG_VERSION"), "\n")))
@@ -55,9 +55,7 @@ struct ProcessStats {
 pub(super) fn stats(_: &Api, _: &Call) -> Result<Response, Refusal> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let resident = kibibytes(&status, "VmRSS:");
-    let data = kibibytes(&status, "VmData:");
+    let process = ProcessFigures::read();
     Ok(answer::json(&ProcessStats {
         time: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
         go_version: concat!("fireworq/", env!("CARGO_PKG_VERSION")),
@@ -68,42 +66,14 @@ pub(super) fn stats(_: &Api, _: &Call) -> Result<Response, Refusal> {
             other => other,
         },
         cpu_num: cpus,
-        goroutine_num: field(&status, "Threads:"),
+        goroutine_num: process.threads,
         gomaxprocs: cpus,
-        memory_alloc: resident,
-        memory_sys: kibibytes(&status, "VmSize:"),
-        memory_stack: kibibytes(&status, "VmStk:"),
-        heap_alloc: resident,
-        heap_sys: data,
-        heap_inuse: resident,
+        memory_alloc: process.resident_bytes,
+        memory_sys: process.virtual_bytes,
+        memory_stack: process.stack_bytes,
+        heap_alloc: process.resident_bytes,
+        heap_sys: process.data_bytes,
+        heap_inuse: process.resident_bytes,
         ..ProcessStats::default()
     }))
-}
-
-/// The number behind `key` in `/proc/self/status`; 0 where it is not there.
-fn field(status: &str, key: &str) -> u64 {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix(key))
-        .and_then(|value| value.split_whitespace().next())
-        .and_then(|number| number.parse().ok())
-        .unwrap_or(0)
-}
-
-/// The same where it counts kibibytes, in bytes.
-fn kibibytes(status: &str, key: &str) -> u64 {
-    field(status, key) * 1024
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn figures_are_read_from_the_status() {
-        let status = "Name:\tfireworq\nVmRSS:\t    1024 kB\nThreads:\t7\n";
-        assert_eq!(kibibytes(status, "VmRSS:"), 1 << 20);
-        assert_eq!(field(status, "Threads:"), 7);
-        assert_eq!(field(status, "VmData:"), 0);
-    }
 }

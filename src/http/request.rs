@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::error::{self, Refusal};
 use super::{HTTPVersion, Method};
@@ -54,12 +54,24 @@ pub struct Head {
     pub headers: Headers,
     /// `host:port` of the client, or `unix`.
     pub remote_addr: Arc<str>,
+    /// Where the handler sends it, once it knows.
+    route: OnceLock<usize>,
 }
 
 impl Head {
     /// The value of the first header of this name, without regard to case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get_all(name).next()
+    }
+
+    /// Notes which row of its table of routes the handler found. Only the first call counts.
+    pub fn set_route(&self, index: usize) {
+        let _ = self.route.set(index);
+    }
+
+    /// The row that was found, if one was.
+    pub fn route(&self) -> Option<usize> {
+        self.route.get().copied()
     }
 
     /// Whether errors are to be told as RFC 9457 JSON.
@@ -81,6 +93,7 @@ impl Head {
             version: HTTPVersion(1, 1),
             headers: Headers::default(),
             remote_addr,
+            route: OnceLock::new(),
         }
     }
 }
@@ -216,6 +229,7 @@ pub(super) fn parse(bytes: &[u8], remote_addr: &Arc<str>) -> Result<Head, Refusa
         version: HTTPVersion(1, parsed.version.unwrap_or(1)),
         headers,
         remote_addr: Arc::clone(remote_addr),
+        route: OnceLock::new(),
     })
 }
 

@@ -5,7 +5,7 @@ use tiny_http::Method;
 
 use super::api::{Api, Call};
 use super::error::Refusal;
-use super::{Response, failure, job, node, queue, routing};
+use super::{Response, failure, health, job, metrics, node, queue, routing};
 
 /// A row: what is asked for, and who answers.
 pub(super) struct Route {
@@ -20,13 +20,15 @@ pub(super) struct Route {
 pub(super) enum Action {
     /// At once: needs no store and takes no time.
     Now(fn(&Api, &Call) -> Result<Response, Refusal>),
+    /// On a thread of its own that never waits for the store: it takes a moment.
+    Aside(fn(&Api, &Call) -> Result<Response, Refusal>),
     /// On a thread that may wait for the store.
     Store(fn(&Api, &Call) -> Result<Response, Refusal>),
     /// By the intake, after the commit.
     Push,
 }
 
-use Action::{Now, Push, Store};
+use Action::{Aside, Now, Push, Store};
 use Method::{Delete, Get, Post, Put};
 
 const fn route(method: Method, path: &'static str, action: Action) -> Route {
@@ -40,6 +42,9 @@ pub(super) static ROUTES: &[Route] = &[
     route(Get, "/version", Now(node::version)),
     route(Get, "/settings", Now(node::settings)),
     route(Get, "/stats", Now(node::stats)),
+    route(Get, "/metrics", Aside(metrics::get)),
+    route(Get, "/livez", Now(health::livez)),
+    route(Get, "/readyz", Now(health::readyz)),
     route(Post, "/job/{category...}", Push),
     route(Get, "/queues", Store(queue::list)),
     route(Get, "/queues/stats", Now(queue::all_stats)),
@@ -67,24 +72,24 @@ pub(super) static ROUTES: &[Route] = &[
     route(Delete, "/routing/{category...}", Store(routing::delete)),
 ];
 
-/// The row for a request and the decoded values of its path's `{…}`, in their order.
+/// The index of the row for a request, and the decoded values of its path's `{…}`, in their order.
 ///
 /// # Errors
 /// 404 for an unknown path, 405 with the methods that are allowed, 400 for a path that does
 /// not decode.
-pub(super) fn find(method: &Method, target: &str) -> Result<(Action, Vec<String>), Refusal> {
+pub(super) fn find(method: &Method, target: &str) -> Result<(usize, Vec<String>), Refusal> {
     let path = path_of(target);
     let asked = if *method == Method::Head { &Method::Get } else { method };
     let mut allowed = Vec::new();
     // The first path that fits is the one: `failed/retry` is no failure's id.
     let mut fitting = None;
-    for row in ROUTES {
+    for (index, row) in ROUTES.iter().enumerate() {
         if let Some(values) = matches(row.path, path)
             && *fitting.get_or_insert(row.path) == row.path
         {
             if row.method == *asked {
                 let values = values.into_iter().map(decode).collect::<Result<_, _>>()?;
-                return Ok((row.action, values));
+                return Ok((index, values));
             }
             allowed.push(row.method.as_str());
             if row.method == Method::Get {

@@ -10,7 +10,9 @@ use crossbeam_channel::Receiver;
 
 use super::{MAX_UNSETTLED, Queue, Shared};
 use crate::job::{Job, JobId};
+use crate::metrics::STORE;
 use crate::store::{Campaign, Lease, StoreError};
+use crate::threads;
 
 /// How often rows that nobody works on are looked for.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(3);
@@ -42,9 +44,9 @@ pub(super) fn run(queue: &Arc<Shared>, predecessor: Option<Arc<Queue>>, woken: &
     while !queue.is_stopping() {
         poller.follow(&*campaign);
         let until = Instant::now() + poller.serve();
-        let _ = woken.recv_deadline(until);
+        let _ = threads::wait(|| woken.recv_deadline(until));
     }
-    poller.stop(woken);
+    threads::wait(|| poller.stop(woken));
     queue.lease().take();
     // The lease goes last: until here no other node may run this queue's jobs.
     drop(campaign);
@@ -114,7 +116,8 @@ impl Poller<'_> {
         // its way, this thread is woken when it has arrived.
         if Instant::now() >= self.next_recovery && queue.lane.shut() {
             let known = |id: JobId, token| queue.in_hand().get(&id) == Some(&token);
-            let recovered = lease.recover(&known)?;
+            let recovered = threads::wait(|| lease.recover(&known))
+                .inspect_err(|_| STORE.recover_errors.add(1))?;
             if recovered > 0 {
                 log::warn!(queue = &*queue.name; "{recovered} jobs put back to waiting");
             }
@@ -136,7 +139,8 @@ impl Poller<'_> {
             if queue.is_stopping() || !lease.is_held() {
                 return Ok(());
             }
-            let jobs = lease.grab(room)?;
+            let jobs =
+                threads::wait(|| lease.grab(room)).inspect_err(|_| STORE.grab_errors.add(1))?;
             let grabbed = jobs.len();
             self.hand_out(lease, jobs);
             if grabbed < room {
@@ -180,7 +184,7 @@ impl Poller<'_> {
     fn stop(self, woken: &Receiver<()>) {
         let queue = self.queue;
         while !queue.lane.shut() {
-            let _ = woken.recv_timeout(BACKUP_WAIT);
+            let _ = threads::wait(|| woken.recv_timeout(BACKUP_WAIT));
         }
         queue.lane.end();
         let mut unstarted: Vec<(Arc<dyn Lease>, Vec<JobId>)> = Vec::new();

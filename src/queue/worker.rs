@@ -139,6 +139,7 @@ fn work(queue: &Arc<Shared>, grabbed: Grabbed) {
         return;
     }
     let dispatcher = &queue.services.dispatcher;
+    let sent_at = queue.metrics.sent(job.next_try_ms);
     // Whatever a worker's answer does to the code that reads it, the job must not be lost.
     let outcome = catch_unwind(AssertUnwindSafe(|| dispatcher.post(&queue.name, &job)))
         .unwrap_or_else(|panic| Outcome {
@@ -146,6 +147,7 @@ fn work(queue: &Arc<Shared>, grabbed: Grabbed) {
             code: 0,
             message: format!("Request failed: {}", threads::panic_text(&*panic)),
         });
+    queue.metrics.answered(sent_at, &outcome);
     if dispatcher.may_have_cut_off(&outcome) {
         // The job has not failed: its try was ended here. It keeps its tries and runs again.
         return queue.put_back(&*lease, &[job.id]);
@@ -179,6 +181,7 @@ impl Shared {
     /// Counts and logs a job whose outcome was stored.
     fn note_settled(&self, job: &Job, outcome: &Outcome, verdict: Verdict, settled: Settled) {
         if settled == Settled::Gone {
+            self.metrics.lost.add(1);
             log::warn!(
                 queue = &*self.name;
                 "job {} had another owner or was deleted when its outcome came",
@@ -191,6 +194,7 @@ impl Shared {
             Verdict::Retry => self.stats.count_failure(false, elapsed_ms),
             Verdict::Fail => self.stats.count_failure(true, elapsed_ms),
         }
+        self.metrics.settled(verdict, elapsed_ms);
         self.services.queue_log.write(&QueueEntry::tried(&self.name, job, outcome, verdict));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::logs::AccessEntry;
 
-use super::super::{Handler, Limits, Listener, Reply, Request, Response, Server};
+use super::super::{Handler, Head, Limits, Listener, Reply, Request, Response, Server};
 
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,7 +79,7 @@ impl Handler for Script {
         }
     }
 
-    fn answered(&self, entry: &AccessEntry<'_>) {
+    fn answered(&self, _: &Head, entry: &AccessEntry<'_>) {
         self.log.lock().unwrap().push(Logged {
             remote_addr: entry.remote_addr.to_owned(),
             user_agent: entry.user_agent.map(str::to_owned),

@@ -17,6 +17,7 @@ use mysql::{Conn, DriverError, Error, Opts, OptsBuilder, SslOpts};
 use super::dsn::{Address, Dsn, Tls};
 use super::resolver;
 use crate::config::ConfigError;
+use crate::metrics::STORE;
 use crate::store::sql::{Tables, statements};
 
 /// How long finding the server and connecting to it may take.
@@ -156,10 +157,15 @@ impl Connector {
     }
 
     fn connect_with(&self, options: &Opts) -> Result<Conn, Error> {
-        match &self.address {
+        let opened = match &self.address {
             Address::Tcp(host, port) => self.connect_to_host(options, host, *port),
             Address::Unix(_) => Conn::new(options.clone()),
+        };
+        match &opened {
+            Ok(_) => STORE.connections_opened.add(1),
+            Err(_) => STORE.connection_errors.add(1),
         }
+        opened
     }
 
     /// Tries the host's addresses in turn, since a name such as `localhost` may have some where

@@ -21,6 +21,7 @@ use super::files::{Attempt, Displaced, Files, Lock, Opened};
 use super::gate::Gate;
 use super::group;
 use super::task::{Task, perform};
+use crate::metrics::STORE;
 use crate::store::StoreError;
 use crate::store::election::Elections;
 use crate::threads;
@@ -220,7 +221,12 @@ impl Loop {
             }
             log::info!("this node has {} now", files.database.display());
         }
-        possession.open(files, gate)?;
+        let opened = possession.open(files, gate);
+        match &opened {
+            Ok(()) => STORE.connections_opened.add(1),
+            Err(_) => STORE.connection_errors.add(1),
+        }
+        opened?;
         Ok(Duration::ZERO)
     }
 
