@@ -15,9 +15,10 @@ demo: ## see a few jobs delivered, one of them retried, and clean up
 	$(CARGO) build --profile quick --locked --bin fireworq --example worker
 	sh examples/demo.sh
 
-test: ## run every test; installs a MariaDB server and strace if they are missing
+test: ## run every test; installs a MariaDB server, strace and promtool if they are missing
 	sh tests/support/ensure.sh mariadbd mariadb-server
 	sh tests/support/ensure.sh strace strace
+	sh tests/support/promtool.sh
 	$(CARGO) test --locked
 
 api-test: ## send the API what its description allows, and more; installs schemathesis in target/

@@ -20,9 +20,11 @@ mod contract {
     pub mod error_log;
     pub mod failures;
     pub mod framing;
+    pub mod health;
     pub mod jobs;
     pub mod limits;
     pub mod listing;
+    pub mod metrics;
     pub mod node_info;
     pub mod nodes;
     pub mod order;

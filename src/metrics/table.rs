@@ -67,7 +67,8 @@ impl Metric {
 /// Makes a static of each row, and the table of all.
 macro_rules! metrics {
     ($($section:literal: { $(
-        $id:ident: $kind:ident $name:literal $(in $unit:literal)? [$($label:literal)*] $help:literal;
+        $id:ident: $kind:ident $name:literal $(in $unit:literal)? [$($label:literal)*]
+            $help:literal;
     )+ })+) => {
         $($(
             #[doc = $help]

@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod guard;
 pub mod http;
 pub mod mariadb;
+pub mod promtool;
 pub mod proxy;
 pub mod wait;
 pub mod worker;
