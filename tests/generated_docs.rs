@@ -23,6 +23,19 @@ fn the_settings_page_is_up_to_date() {
 }
 
 #[test]
+fn the_list_of_metrics_is_up_to_date() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("doc/monitoring.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (before, rest) = page.split_once("by `make docs`. -->\n\n").unwrap();
+    let (_, after) = rest.split_once("<!-- End of the generated part. -->").unwrap();
+    let list = fireworq::metrics::table::markdown();
+    let generated = format!(
+        "{before}by `make docs`. -->\n\n{list}<!-- End of the generated part. -->{after}"
+    );
+    check("doc/monitoring.md", &generated);
+}
+
+#[test]
 fn the_credits_are_up_to_date() {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked"])
