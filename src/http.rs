@@ -34,6 +34,7 @@ mod routing;
 mod node;
 mod figures;
 mod health;
+mod sampler;
 mod metrics;
 mod route;
 pub mod handler;

@@ -29,9 +29,8 @@ fn the_list_of_metrics_is_up_to_date() {
     let (before, rest) = page.split_once("by `make docs`. -->\n\n").unwrap();
     let (_, after) = rest.split_once("<!-- End of the generated part. -->").unwrap();
     let list = fireworq::metrics::table::markdown();
-    let generated = format!(
-        "{before}by `make docs`. -->\n\n{list}<!-- End of the generated part. -->{after}"
-    );
+    let generated =
+        format!("{before}by `make docs`. -->\n\n{list}<!-- End of the generated part. -->{after}");
     check("doc/monitoring.md", &generated);
 }
 

@@ -99,6 +99,24 @@ fn the_dashboard_names_metrics_that_exist() {
 }
 
 #[test]
+fn prometheus_understands_the_dashboard() {
+    let mut found = Vec::new();
+    let dashboard: Value = serde_json::from_str(&read("doc/monitoring/grafana.json")).unwrap();
+    expressions(&dashboard["panels"], &mut found);
+    let rules = found.iter().enumerate().map(|(number, expression)| {
+        let expression = expression.replace("$__rate_interval", "5m");
+        serde_json::json!({"record": format!("panel:{number}"), "expr": expression})
+    });
+    let rules: Vec<Value> = rules.collect();
+    assert!(rules.len() > 20, "few panels have an expression");
+    let groups = serde_json::json!({"groups": [{"name": "panels", "rules": rules}]});
+    // JSON is YAML.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), groups.to_string()).unwrap();
+    promtool::check(&["check", "rules", file.path().to_str().unwrap()], b"");
+}
+
+#[test]
 fn what_does_not_exist_is_found() {
     for (text, expected) in [
         ("rate(fireworq_jobs_pushed_total{queue=\"q\"}[5m])", vec![]),

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::error::Refusal;
 use super::figures::Figures;
 use super::route::ROUTES;
+use super::sampler::Sampler;
 use super::{Request, Vitals};
 use crate::backlog::Backlogs;
 use crate::config::Settings;
@@ -15,7 +16,7 @@ use crate::logs::{AccessLog, DroppedLines, Logs};
 use crate::queue::Queue;
 use crate::queue_definition::Invalid;
 use crate::registry::{Registry, RouteError};
-use crate::store::{Store, StoreError};
+use crate::store::{Backlog, QueueName, Store, StoreError};
 
 /// What the handlers work with.
 pub struct Api {
@@ -30,6 +31,7 @@ pub struct Api {
     /// What the front counts; empty until it has started.
     pub(super) front: OnceLock<Arc<Vitals>>,
     pub(super) figures: Figures,
+    pub(super) sampler: Sampler,
 }
 
 /// A request and what its route made of its path.
@@ -88,7 +90,16 @@ impl Api {
             readiness,
             front: OnceLock::new(),
             figures: Figures::new(ROUTES.len()),
+            sampler: Sampler::new(),
         }
+    }
+
+    /// How much there is to do in every queue that has tables.
+    pub(super) fn count_backlogs(&self) -> Result<Vec<(QueueName, Backlog)>, StoreError> {
+        let names = self.registry.names();
+        let backlogs = self.backlogs.of(&names)?;
+        let counted = names.into_iter().zip(backlogs);
+        Ok(counted.filter_map(|(name, backlog)| Some((name, backlog?))).collect())
     }
 
     /// The queue of this name, also one defined on another node a moment ago.

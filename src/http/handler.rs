@@ -66,9 +66,12 @@ impl ApiHandler {
             let (api, tasks) = (Arc::clone(&api), tasks.clone());
             threads::spawn(name, move || run(&api, &tasks))
         });
-        let threads = threads.collect::<io::Result<Vec<_>>>()?;
+        let mut started = threads.collect::<io::Result<Vec<_>>>()?;
+        let its = Arc::clone(&api);
+        let count = move || its.sampler.run(|| its.count_backlogs());
+        started.push(threads::spawn("backlogs".to_owned(), count)?);
         let tasks = Mutex::new(Some(Lanes { store, aside }));
-        Ok(ApiHandler { api, tasks, threads: Mutex::new(threads) })
+        Ok(ApiHandler { api, tasks, threads: Mutex::new(started) })
     }
 
     /// Names the front whose figures are told.
@@ -79,6 +82,7 @@ impl ApiHandler {
     /// Ends the blocking threads; answers whether they ended by `deadline`.
     pub fn close(&self, deadline: Instant) -> bool {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.api.sampler.close();
         let threads =
             std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         threads.into_iter().all(|thread| threads::join_until(thread, deadline))

@@ -1,9 +1,10 @@
 //! `/metrics`: everything that is counted, as Prometheus reads it.
 //!
-//! Families are written one after the other, each for all queues. Nothing here waits: figures are
-//! read from atomics, and what the store knows is what was last heard of it.
+//! Families are written one after the other, each for all queues. Figures are read from atomics; for
+//! what only the store knows this waits a moment, and then tells what was last heard, or nothing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::api::{Api, Call};
 use super::error::Refusal;
@@ -16,11 +17,13 @@ use crate::metrics::store::Batches;
 use crate::metrics::table::{self, Metric};
 use crate::metrics::{Form, Histogram, Page, QueueMetrics, STORE, labels};
 use crate::queue::{Queue, StatsView};
+use crate::store::Backlog;
 
 pub(super) fn get(api: &Api, call: &Call) -> Result<Response, Refusal> {
     let form = Form::accepted(call.request.header("Accept"));
     let mut page = Page::new(form);
     queues(&mut page, api);
+    backlogs(&mut page, api);
     store(&mut page, api);
     front(&mut page, api);
     process(&mut page, api);
@@ -77,6 +80,27 @@ fn queues(page: &mut Page, api: &Api) {
             }
         }
     }
+}
+
+fn backlogs(page: &mut Page, api: &Api) {
+    // Left out rather than wrong: a queue that nobody could count is not empty.
+    let Some(sample) = api.sampler.latest() else { return };
+    page.single(&table::BACKLOG_AGE, sample.at.elapsed().as_secs_f64());
+    let backlogs = sample.backlogs.iter();
+    let queues: Vec<_> =
+        backlogs.map(|(name, backlog)| (labels(&[("queue", name)]), backlog)).collect();
+    let mut each = |metric: &'static Metric, value: &dyn Fn(&Backlog) -> Value| {
+        let mut family = page.family(metric);
+        for (labels, backlog) in &queues {
+            family.sample(labels, value(backlog));
+        }
+    };
+    each(&table::QUEUE_WAITING, &|backlog| backlog.waiting.into());
+    each(&table::QUEUE_DEFERRED, &|backlog| backlog.deferred.into());
+    each(&table::QUEUE_GRABBED, &|backlog| backlog.running.into());
+    each(&table::QUEUE_FAILURES, &|backlog| backlog.failed.into());
+    let age_s = |backlog: &Backlog| Duration::from_millis(backlog.oldest_waiting_ms).as_secs_f64();
+    each(&table::QUEUE_OLDEST_DUE, &|backlog| age_s(backlog).into());
 }
 
 fn store(page: &mut Page, api: &Api) {

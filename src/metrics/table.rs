@@ -120,6 +120,20 @@ metrics! {
         QUEUE_IN_HAND: Gauge "fireworq_queue_in_hand_jobs" ["queue"]
             "Jobs grabbed by this node whose outcome is not stored yet, those running included.";
     }
+    "Queues, in the store: the same on every node, and left out while it is away": {
+        QUEUE_WAITING: Gauge "fireworq_queue_waiting_jobs" ["queue"]
+            "Jobs that are due and not grabbed; counted up to a million, as those below.";
+        QUEUE_DEFERRED: Gauge "fireworq_queue_deferred_jobs" ["queue"]
+            "Jobs that are not yet due.";
+        QUEUE_GRABBED: Gauge "fireworq_queue_grabbed_jobs" ["queue"]
+            "Jobs that are grabbed, by whichever node: running, or about to.";
+        QUEUE_FAILURES: Gauge "fireworq_queue_failures" ["queue"]
+            "Jobs in the failure log.";
+        QUEUE_OLDEST_DUE: Gauge "fireworq_queue_oldest_due_age_seconds" in "seconds" ["queue"]
+            "How long the job that waits longest has been due; 0 if none is.";
+        BACKLOG_AGE: Gauge "fireworq_queue_backlog_age_seconds" in "seconds" []
+            "How long ago these were counted: over a second only if the store is slow.";
+    }
     "The store": {
         STORE_UP: Gauge "fireworq_store_up"  []
             "1 if the store answered when it was last asked, a second ago, else 0.";

@@ -16,6 +16,7 @@ use crate::workers::{Held, failure, wait_for};
 on_every_store! {
     what_became_of_jobs_is_counted
     a_queue_tells_how_busy_it_is
+    what_waits_in_the_store_is_counted
     a_page_tells_all_metrics_of_the_table_and_no_others
 }
 
@@ -125,6 +126,34 @@ fn a_queue_tells_how_busy_it_is(store: Store) {
     worker.let_go();
     until("none is in hand", SOON, || {
         scrape(node).of_queue("queue_in_hand_jobs", &queue.name) == 0.0
+    });
+}
+
+fn what_waits_in_the_store_is_counted(store: Store) {
+    let node = store.shared();
+    let queue = node.queue(&json!({"max_workers": 1}));
+    let worker = Held::start(|received| match received.path.as_str() {
+        "/is-hopeless" => Reaction::permanent_failure(),
+        _ => Reaction::success(),
+    });
+    queue.push_burst(&vec![json!({ "url": worker.url("/is-hopeless") }); 3]);
+    queue.push(&json!({"url": worker.url("/"), "run_after": 3600}));
+    wait_for(&worker, 1);
+    let value = |metric: &str| scrape(node).of_queue(metric, &queue.name);
+    // They are counted anew when the last count is a second old.
+    until("what waits is counted", SOON, || {
+        let found = ["waiting_jobs", "deferred_jobs", "grabbed_jobs", "failures"]
+            .map(|metric| value(&format!("queue_{metric}")));
+        // A fast queue has some grabbed ahead.
+        found[0] + found[2] == 3.0 && found[2] >= 1.0 && found[1] == 1.0 && found[3] == 0.0
+    });
+    until("some have waited", SOON, || {
+        value("queue_waiting_jobs") == 0.0 || value("queue_oldest_due_age_seconds") > 0.0
+    });
+    assert!(scrape(node).value("fireworq_queue_backlog_age_seconds") < 60.0);
+    worker.let_go();
+    until("what failed is counted", SOON, || {
+        value("queue_failures") == 3.0 && value("queue_oldest_due_age_seconds") == 0.0
     });
 }
 
