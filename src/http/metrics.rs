@@ -1,7 +1,8 @@
 //! `/metrics`: everything that is counted, as Prometheus reads it.
 //!
-//! Families are written one after the other, each for all queues. Figures are read from atomics; for
-//! what only the store knows this waits a moment, and then tells what was last heard, or nothing.
+//! Families are written one after the other, each for all queues. Figures are read from atomics;
+//! for what only the store knows this waits a moment, and then tells what was last heard, or
+//! nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
