@@ -122,7 +122,7 @@ metrics! {
     }
     "Queues, in the store: the same on every node, and left out while it is away": {
         QUEUE_WAITING: Gauge "fireworq_queue_waiting_jobs" ["queue"]
-            "Jobs that are due and not grabbed; counted up to a million, as those below.";
+            "Jobs that are due and not grabbed. These figures are counted up to a million.";
         QUEUE_DEFERRED: Gauge "fireworq_queue_deferred_jobs" ["queue"]
             "Jobs that are not yet due.";
         QUEUE_GRABBED: Gauge "fireworq_queue_grabbed_jobs" ["queue"]
