@@ -36,6 +36,7 @@ mod figures;
 mod health;
 mod sampler;
 mod metrics;
+mod console;
 mod route;
 pub mod handler;
 

@@ -5,7 +5,7 @@ use tiny_http::Method;
 
 use super::api::{Api, Call};
 use super::error::Refusal;
-use super::{Response, failure, health, job, metrics, node, queue, routing};
+use super::{Response, console, failure, health, job, metrics, node, queue, routing};
 
 /// A row: what is asked for, and who answers.
 pub(super) struct Route {
@@ -70,6 +70,9 @@ pub(super) static ROUTES: &[Route] = &[
     route(Get, "/routing/{category...}", Store(routing::get)),
     route(Put, "/routing/{category...}", Store(routing::put)),
     route(Delete, "/routing/{category...}", Store(routing::delete)),
+    route(Get, "/console", Now(console::page)),
+    route(Get, "/console/", Now(console::slash)),
+    route(Get, "/console/{file}", Now(console::file)),
 ];
 
 /// The index of the row for a request, and the decoded values of its path's `{…}`, in their order.

@@ -1,0 +1,147 @@
+// Running failed jobs again: one, or all that a filter finds.
+
+import { path, query, send } from './api.js';
+import { curlBlock } from './curl.js';
+import { ask, notice, openDialog } from './dialog.js';
+import { button, h, setText } from './dom.js';
+import { count, plural } from './format.js';
+import { numberParts, objectText } from './form.js';
+
+const NUMBERS = ['run_after', 'timeout', 'retry_delay', 'max_retries'];
+/** A larger payload is not put into a text field: it would only slow the page down. */
+const MAX_EDITED = 200000;
+/** How many jobs one request of a long walk takes. */
+const STEP = 500;
+
+function editFields(row) {
+  const fields = [
+    { name: 'url', label: 'URL', value: row.url },
+    {
+      name: 'payload', label: 'Payload, JSON', kind: 'area', value: row.payload,
+      hint: 'A JSON string arrives at the worker as its text.',
+    },
+    { name: 'run_after', label: 'Run after, s', kind: 'number', hint: 'Empty: at once.' },
+    { name: 'timeout', label: 'Timeout, s', kind: 'number', hint: 'Empty: as before.' },
+    { name: 'retry_delay', label: 'Retry delay, s', kind: 'number', hint: 'Empty: as before.' },
+    { name: 'max_retries', label: 'Retries', kind: 'number', hint: 'Empty: as before.' },
+  ];
+  const isLarge = row.payload.length > MAX_EDITED;
+  return isLarge ? fields.filter(({ name }) => name !== 'payload') : fields;
+}
+
+/** What differs from the failed job, as the text of an object; `undefined` if nothing does. */
+function edits(row, values) {
+  const isChanged = values.payload !== undefined && values.payload !== row.payload;
+  const body = objectText([
+    ['url', values.url === row.url ? null : JSON.stringify(values.url)],
+    ['payload', isChanged ? values.payload.trim() || 'null' : null],
+    ...numberParts(values, NUMBERS),
+  ]);
+  return body === '{}' ? undefined : body;
+}
+
+/** Runs a failed job again, perhaps changed. Answers whether that was done. */
+export async function retryFailure(queue, row, isEdited = false) {
+  const answer = await ask({
+    title: `Run failure ${row.id} again`,
+    intro: isEdited ? null : 'It becomes a new job, and leaves the list of failures.',
+    fields: isEdited ? editFields(row) : [],
+    submit: 'Run again',
+    request: (values) => ({
+      method: 'POST',
+      path: path('queue', queue, 'failed', row.id, 'retry'),
+      body: isEdited ? edits(row, values) : undefined,
+    }),
+  });
+  if (answer === null) return false;
+  notice(`Failure ${row.id} runs again.`);
+  return true;
+}
+
+const DEEDS = {
+  retry: {
+    method: 'POST', end: ['retry'], title: 'Run failed jobs again', submit: 'Run them again',
+    done: 'run again', intro: 'Each becomes a new job and leaves the list of failures.',
+  },
+  delete: {
+    method: 'DELETE', end: [], title: 'Delete failed jobs', submit: 'Delete them',
+    done: 'deleted', intro: 'They are gone for good.',
+  },
+};
+
+function filterText(filter) {
+  const words = {
+    category: 'of the category',
+    message: 'whose message contains',
+    since: 'that failed from',
+    until: 'that failed until',
+  };
+  const parts = Object.entries(filter).map(([key, value]) => `${words[key]} “${value}”`);
+  return parts.length ? parts.join(', ') : 'all of them, without a filter';
+}
+
+/**
+ * Walks over all failures that the filter finds, `STEP` at a time, from the latest to the oldest,
+ * so that what fails again meanwhile is not met twice. Answers whether anything was done.
+ */
+export function doToAll(deedName, queue, filter) {
+  const deed = DEEDS[deedName];
+  const request = (cursor) => ({
+    method: deed.method,
+    path: path('queue', queue, 'failed', ...deed.end) + query({ ...filter, limit: STEP, cursor }),
+  });
+  return new Promise((resolve) => {
+    const stopping = new AbortController();
+    let done = 0;
+    const bar = h('progress', { 'aria-label': 'Under way', hidden: true });
+    const state = h('p', { class: 'state', role: 'status' });
+    const trouble = h('p', { class: 'error', role: 'alert' });
+    const cancel = button('Cancel', () => dialog.close());
+    const submit = button(deed.submit, start,
+      { class: deedName === 'delete' ? 'danger' : 'primary' });
+
+    async function start() {
+      submit.hidden = true;
+      bar.hidden = false;
+      trouble.textContent = '';
+      setText(cancel, 'Stop');
+      try {
+        let cursor = '';
+        do {
+          const options = { signal: stopping.signal, isLong: true };
+          const answer = JSON.parse(await send(request(cursor), options));
+          done += answer.count;
+          cursor = answer.next_cursor;
+          setText(state, `${plural(done, 'job')} ${deed.done} so far…`);
+        } while (cursor && !stopping.signal.aborted);
+        setText(state, `${plural(done, 'job')} ${deed.done}.`);
+        bar.hidden = true;
+        setText(cancel, 'Close');
+        cancel.focus();
+      } catch (error) {
+        if (stopping.signal.aborted) return;
+        bar.hidden = true;
+        setText(state, `${plural(done, 'job')} ${deed.done} before it stopped.`);
+        trouble.textContent = error.message;
+        setText(cancel, 'Close');
+        setText(submit, 'Go on');
+        submit.hidden = false;
+      }
+    }
+
+    const note = `One request takes ${count(STEP)}. Repeat it with &cursor= and the next_cursor of `
+      + 'the answer, until that is empty.';
+    const dialog = openDialog(deed.title, h('div', {},
+      h('p', { class: 'intro' }, `In the queue ${queue}: ${filterText(filter)}. ${deed.intro}`),
+      bar, state, trouble,
+      h('details', { class: 'as-curl', open: true }, h('summary', {}, 'As curl'),
+        curlBlock(request(''), note).node),
+      h('div', { class: 'buttons' }, cancel, submit)));
+    cancel.focus();
+    dialog.addEventListener('close', () => {
+      stopping.abort();
+      if (done) notice(`${plural(done, 'job')} ${deed.done}.`);
+      resolve(done > 0);
+    });
+  });
+}
