@@ -47,8 +47,11 @@ export function timeline(kinds, length, height = HEIGHT) {
     node,
     update(series) {
       const most = top(series);
-      paths.forEach((path, index) =>
-        path.setAttribute('d', line(series[index], length, most, height)));
+      paths.forEach((path, index) => {
+        // What never happened draws no line over the others.
+        const isIdle = kinds.length > 1 && !series[index].some((value) => value > 0);
+        path.setAttribute('d', isIdle ? '' : line(series[index], length, most, height));
+      });
       return most;
     },
   };

@@ -13,7 +13,7 @@ function fill(node, attributes, children) {
       node.setAttribute(name, value === true ? '' : value);
     }
   }
-  node.append(...children.flat(2).filter((child) => child !== null && child !== false));
+  node.append(...children.flat(2).filter((child) => child || child === 0));
   return node;
 }
 

@@ -37,7 +37,7 @@ function makeField(field) {
   const error = h('p', { class: 'error', id: `${id}-error`, role: 'alert' });
   const suggestions = field.suggestions && h('datalist', { id: `${id}-list` },
     field.suggestions.map((value) => h('option', { value })));
-  const node = h('div', { class: `field ${field.kind ?? 'text'}` },
+  const node = h('div', { class: `field of-${field.kind ?? 'text'}` },
     h('label', { for: id }, field.label),
     input,
     suggestions ?? null,

@@ -8,6 +8,11 @@ export function count(number) {
   return WHOLE.format(number);
 }
 
+/** A figure of a backlog: the daemon counts no further than a million. */
+export function figure(number) {
+  return number >= 1e6 ? `${count(number)}+` : count(number);
+}
+
 /** A count with its noun: "1 job", "2 jobs". */
 export function plural(number, noun) {
   return `${count(number)} ${noun}${number === 1 ? '' : 's'}`;

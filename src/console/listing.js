@@ -172,14 +172,24 @@ export class Listing {
     this.empty.hidden = true;
   }
 
-  path() {
+  path(cursor = this.cursor) {
     return path('queue', this.queue, this.tab.path) + query({
-      ...this.filter, order: this.tab.order, limit: LIMIT, cursor: this.cursor,
+      ...this.filter, order: this.tab.order, limit: LIMIT, cursor,
     });
   }
 
+  /** A page. One that found nothing in a long look leads on, to where there may be more. */
+  async read(signal) {
+    let cursor = this.cursor;
+    for (;;) {
+      const page = readPage(await send({ path: this.path(cursor) }, { signal }), this.tab.key);
+      if (page.rows.length || !page.next) return page;
+      cursor = page.next;
+    }
+  }
+
   async refresh(signal) {
-    const page = readPage(await send({ path: this.path() }, { signal }), this.tab.key);
+    const page = await this.read(signal);
     this.list.show(page.rows);
     this.tableNode.hidden = page.rows.length === 0;
     this.empty.hidden = page.rows.length > 0;

@@ -51,6 +51,8 @@ function navigate() {
   // The link past the navigation is no page.
   if (location.hash === '#main') return;
   const { parts, parameters } = readHash();
+  // A question about what is no longer shown is given up.
+  for (const dialog of document.querySelectorAll('dialog')) dialog.close();
   const page = Object.hasOwn(VIEWS, parts[0]) ? parts[0] : 'queues';
   markLinks(page);
   if (current?.key === `${page}/${parts[1] ?? ''}` && current.view.follow) {

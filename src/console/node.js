@@ -8,8 +8,8 @@ import { sampleOf } from './live.js';
 import { primaryOf, queueLink } from './queues.js';
 
 const STORES = {
-  'in-memory': 'memory, nothing is kept',
-  sqlite: 'embedded, a file',
+  'in-memory': 'in memory',
+  sqlite: 'embedded',
   mysql: 'MySQL',
 };
 

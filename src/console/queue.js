@@ -3,7 +3,7 @@
 import { Refused, get, path, query } from './api.js';
 import { timeline } from './chart.js';
 import { button, h, setText } from './dom.js';
-import { count, duration, plural, rate } from './format.js';
+import { duration, figure, plural, rate } from './format.js';
 import { Listing, TABS } from './listing.js';
 import { SAMPLES, latest, onSample, sampleOf } from './live.js';
 import { deleteQueue, editQueue } from './queue_form.js';
@@ -146,7 +146,7 @@ class QueueView {
     this.edit.disabled = false;
     this.backlog = backlog;
     for (const [tab, { number }] of Object.entries(this.tabs)) {
-      setText(number, count(backlog[tab]));
+      setText(number, figure(backlog[tab]));
       number.classList.toggle('bad', tab === 'failed' && backlog.failed > 0);
     }
     const isWaiting = backlog.oldest_waiting_at !== null;

@@ -4,7 +4,7 @@ import { Refused, get, path } from './api.js';
 import { timeline } from './chart.js';
 import { curlBlock } from './curl.js';
 import { KeyedList, button, cell, emptyState, h, setText, table } from './dom.js';
-import { count, duration, rate } from './format.js';
+import { count, duration, figure, rate } from './format.js';
 import { SAMPLES, latest, onSample, sampleOf } from './live.js';
 import { deleteQueue, editQueue } from './queue_form.js';
 
@@ -34,7 +34,7 @@ export const queueLink = (name, tab = '') =>
 
 /** "3 of 20", or what all nodes run where another node has the workers. */
 export function running(backlog, stats) {
-  if (!stats?.active_nodes) return backlog ? count(backlog.running) : '–';
+  if (!stats?.active_nodes) return backlog ? figure(backlog.running) : '–';
   return `${count(stats.total_workers - stats.idle_workers)} of ${count(stats.total_workers)}`;
 }
 
@@ -53,7 +53,7 @@ export async function primaryOf(name, signal) {
 function makeRow(view, queue) {
   const { name } = queue;
   const figures = {};
-  const figure = (label, key, kind = 'number') => {
+  const plain = (label, key, kind = 'number') => {
     figures[key] = h('span', {}, '–');
     return cell(label, kind, figures[key]);
   };
@@ -66,15 +66,15 @@ function makeRow(view, queue) {
   const node = h('tr', { role: 'row' },
     cell('Queue', 'name', h('a', { href: queueLink(name) }, name)),
     cell('Last 2 min', 'chart', chart.node),
-    figure('Pushed/s', 'pushes'),
-    figure('Done/s', 'completes'),
-    figure('Failing/s', 'failures'),
+    plain('Pushed/s', 'pushes'),
+    plain('Done/s', 'completes'),
+    plain('Failing/s', 'failures'),
     link('Running', 'running', 'running'),
     link('Waiting', 'waiting', 'waiting'),
-    figure('Oldest', 'oldest'),
+    plain('Oldest', 'oldest'),
     link('Deferred', 'deferred', 'deferred'),
     link('Failed', 'failed', 'failed'),
-    figure('Primary', 'primary', ''),
+    plain('Primary', 'primary', ''),
     cell('', 'actions',
       button('Edit', () => view.change(() => editQueue(definition)),
         { class: 'small', 'aria-label': `Edit ${name}` }),
@@ -88,14 +88,18 @@ function makeRow(view, queue) {
       const backlog = view.backlog[name];
       const sample = sampleOf(name);
       chart.update(SERIES.map((series) => sample?.series[series] ?? []));
-      for (const series of SERIES) setText(figures[series], rate(latest(sample, series)));
-      figures.failures.className = latest(sample, 'failures') > 0 ? 'bad' : 'zero';
+      for (const series of SERIES) {
+        const perSecond = latest(sample, series);
+        setText(figures[series], rate(perSecond));
+        figures[series].className = perSecond === 0 ? 'zero' : '';
+      }
+      if (latest(sample, 'failures') > 0) figures.failures.className = 'bad';
       setText(figures.running, running(backlog, sample?.stats));
       setText(figures.primary, view.primaries.get(name) ?? '…');
       figures.primary.className = view.primaries.get(name) === 'none' ? 'bad' : '';
       if (!backlog) return;
       for (const key of ['waiting', 'deferred', 'failed']) {
-        setText(figures[key], count(backlog[key]));
+        setText(figures[key], figure(backlog[key]));
         figures[key].className = backlog[key] === 0 ? 'zero' : '';
       }
       if (backlog.failed) figures.failed.className = 'bad';
@@ -121,12 +125,12 @@ function makeTotals() {
   return {
     node,
     update(queues, backlog) {
-      const sum = (figure) => queues.reduce((total, { name }) => total + figure(name), 0);
+      const sum = (of) => queues.reduce((total, { name }) => total + of(name), 0);
       for (const key of ['pushes', 'completes']) {
         setText(values[key], rate(sum((name) => latest(sampleOf(name), key))));
       }
       for (const key of ['running', 'waiting', 'deferred', 'failed']) {
-        setText(values[key], count(sum((name) => backlog[name]?.[key] ?? 0)));
+        setText(values[key], figure(sum((name) => backlog[name]?.[key] ?? 0)));
       }
     },
   };

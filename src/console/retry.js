@@ -76,8 +76,7 @@ function filterText(filter) {
     since: 'that failed from',
     until: 'that failed until',
   };
-  const parts = Object.entries(filter).map(([key, value]) => `${words[key]} “${value}”`);
-  return parts.length ? parts.join(', ') : 'all of them, without a filter';
+  return Object.entries(filter).map(([key, value]) => ` ${words[key]} “${value}”`).join(',');
 }
 
 /**
@@ -132,7 +131,8 @@ export function doToAll(deedName, queue, filter) {
     const note = `One request takes ${count(STEP)}. Repeat it with &cursor= and the next_cursor of `
       + 'the answer, until that is empty.';
     const dialog = openDialog(deed.title, h('div', {},
-      h('p', { class: 'intro' }, `In the queue ${queue}: ${filterText(filter)}. ${deed.intro}`),
+      h('p', { class: 'intro' }, 'All failed jobs of the queue ',
+        h('strong', {}, queue), `${filterText(filter)}. ${deed.intro}`),
       bar, state, trouble,
       h('details', { class: 'as-curl', open: true }, h('summary', {}, 'As curl'),
         curlBlock(request(''), note).node),

@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test support")]
 
+pub mod browser;
 pub mod daemon;
 pub mod guard;
 pub mod http;
