@@ -3,10 +3,10 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test api-test lint bench docs build
+.PHONY: help run demo test api-test lint bench docs screenshots build
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## build the daemon and run it, with no further set-up
 	$(CARGO) run --profile quick --locked --bin fireworq -- $(ARGS)
@@ -15,9 +15,11 @@ demo: ## see a few jobs delivered, one of them retried, and clean up
 	$(CARGO) build --profile quick --locked --bin fireworq --example worker
 	sh examples/demo.sh
 
-test: ## run every test; installs a MariaDB server, strace and promtool if they are missing
+test: ## run every test; installs MariaDB, strace, Chromium and promtool if they are missing
 	sh tests/support/ensure.sh mariadbd mariadb-server
 	sh tests/support/ensure.sh strace strace
+	sh tests/support/ensure.sh chromium chromium
+	sh tests/support/ensure.sh chromedriver chromium-driver
 	sh tests/support/promtool.sh
 	$(CARGO) test --locked
 
@@ -37,6 +39,13 @@ bench: ## measure pushes, deliveries and latencies on each store
 
 docs: ## make the generated pages anew
 	UPDATE_DOCS=1 $(CARGO) test --locked --test generated_docs
+
+screenshots: ## take the documentation's pictures of the console anew
+	sh tests/support/ensure.sh chromium chromium
+	sh tests/support/ensure.sh chromedriver chromium-driver
+	sh tests/support/ensure.sh pngquant pngquant
+	$(CARGO) test --locked --test console -- --ignored screenshots
+	pngquant --force --ext .png --strip 64 doc/images/console-*.png
 
 build: ## build the daemon: target/release/fireworq
 	$(CARGO) build --release --locked --bin fireworq
