@@ -18,12 +18,13 @@ macro_rules! on_both_stores {
 
 #[path = "console"]
 mod scenarios {
+    pub mod access;
     pub mod contact;
     pub mod failures;
     pub mod files;
     pub mod hostile;
     pub mod jobs;
-    pub mod keyboard;
+
     pub mod many;
     pub mod new_job;
     pub mod node_page;

@@ -55,8 +55,8 @@ class NodeView {
       h('dl', { class: 'tiles' }, Object.entries(labels).map(([key, label]) =>
         h('div', { class: 'tile' }, h('dt', {}, label), this.values[key]))),
       h('div', { class: 'columns' },
-        h('section', {}, h('h2', {}, 'Primary nodes'), h('div', { class: 'wide' }, primaries.node)),
-        h('section', {}, h('h2', {}, 'Settings'), h('div', { class: 'wide' }, settings.node))),
+        h('section', {}, h('h2', {}, 'Primary nodes'), h('div', { class: 'wide pairs' }, primaries.node)),
+        h('section', {}, h('h2', {}, 'Settings'), h('div', { class: 'wide pairs' }, settings.node))),
       h('details', { class: 'as-curl' }, h('summary', {}, 'As curl'),
         ['version', 'settings', 'stats', 'queues'].map((path) => curlBlock({ path }).node)));
   }
@@ -65,7 +65,7 @@ class NodeView {
     const [version, settings, stats, queues] = await Promise.all([
       send({ path: 'version' }, { signal }), get('settings', { signal }),
       get('stats', { signal }), get('queues', { signal })]);
-    setText(this.values.version, version.trim());
+    setText(this.values.version, version.trim().replace('Fireworq ', ''));
     setText(this.values.store, STORES[settings.driver] ?? settings.driver);
     setText(this.values.threads, count(stats.goroutine_num));
     setText(this.values.memory, bytes(stats.memory_alloc));

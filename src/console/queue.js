@@ -54,7 +54,7 @@ function filterForm(queue, filter, change) {
   field('category', 'Category', {}),
   field('message', 'Message contains', {}),
   field('since', 'Failed from', { type: 'datetime-local', step: '1' }),
-  field('until', 'until', { type: 'datetime-local', step: '1' }),
+  field('until', 'Failed until', { type: 'datetime-local', step: '1' }),
   h('div', { class: 'buttons' },
     h('button', { type: 'submit' }, 'Filter'),
     isFiltered && h('a', { href: base, class: 'button' }, 'Clear')));

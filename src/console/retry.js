@@ -1,6 +1,6 @@
 // Running failed jobs again: one, or all that a filter finds.
 
-import { path, query, send } from './api.js';
+import { Away, path, query, send } from './api.js';
 import { curlBlock } from './curl.js';
 import { ask, notice, openDialog } from './dialog.js';
 import { button, h, setText } from './dom.js';
@@ -90,13 +90,13 @@ export function doToAll(deedName, queue, filter) {
     path: path('queue', queue, 'failed', ...deed.end) + query({ ...filter, limit: STEP, cursor }),
   });
   return new Promise((resolve) => {
-    const stopping = new AbortController();
-    let done = 0;
+    let [done, cursor, isStopping] = [0, '', false];
+    let walk = Promise.resolve();
     const bar = h('progress', { 'aria-label': 'Under way', hidden: true });
     const state = h('p', { class: 'state', role: 'status' });
     const trouble = h('p', { class: 'error', role: 'alert' });
     const cancel = button('Cancel', () => dialog.close());
-    const submit = button(deed.submit, start,
+    const submit = button(deed.submit, () => { walk = start(); },
       { class: deedName === 'delete' ? 'danger' : 'primary' });
 
     async function start() {
@@ -105,27 +105,24 @@ export function doToAll(deedName, queue, filter) {
       trouble.textContent = '';
       setText(cancel, 'Stop');
       try {
-        let cursor = '';
         do {
-          const options = { signal: stopping.signal, isLong: true };
-          const answer = JSON.parse(await send(request(cursor), options));
+          const answer = JSON.parse(await send(request(cursor), { isLong: true }));
           done += answer.count;
           cursor = answer.next_cursor;
           setText(state, `${plural(done, 'job')} ${deed.done} so far…`);
-        } while (cursor && !stopping.signal.aborted);
+        } while (cursor && !isStopping);
         setText(state, `${plural(done, 'job')} ${deed.done}.`);
-        bar.hidden = true;
         setText(cancel, 'Close');
         cancel.focus();
       } catch (error) {
-        if (stopping.signal.aborted) return;
-        bar.hidden = true;
-        setText(state, `${plural(done, 'job')} ${deed.done} before it stopped.`);
+        const known = error instanceof Away ? ', as far as is known' : '';
+        setText(state, `${plural(done, 'job')} ${deed.done}${known}.`);
         trouble.textContent = error.message;
         setText(cancel, 'Close');
         setText(submit, 'Go on');
         submit.hidden = false;
       }
+      bar.hidden = true;
     }
 
     const note = `One request takes ${count(STEP)}. Repeat it with &cursor= and the next_cursor of `
@@ -138,8 +135,10 @@ export function doToAll(deedName, queue, filter) {
         curlBlock(request(''), note).node),
       h('div', { class: 'buttons' }, cancel, submit)));
     cancel.focus();
-    dialog.addEventListener('close', () => {
-      stopping.abort();
+    dialog.addEventListener('close', async () => {
+      // A request that is under way is not cut off: what it does would not be counted.
+      isStopping = true;
+      await walk;
       if (done) notice(`${plural(done, 'job')} ${deed.done}.`);
       resolve(done > 0);
     });

@@ -49,7 +49,7 @@ fn worker() -> Worker {
     })
 }
 
-fn push(node: &Node, category: &str, job: &Value) {
+fn push(node: &Node, category: &str, job: impl ToString) {
     assert_eq!(node.post(&format!("/job/{category}"), job.to_string()).status, 200);
 }
 
@@ -89,9 +89,11 @@ fn keep_busy(node: &Node, worker: &Worker, stop: &AtomicBool) {
             ((least + phase * (most - least)) / 5.0).round() as u32
         };
         for number in 0..wave(31.0, 10.0, 35.0) {
-            let job = json!({ "url": worker.url("/mail"), "max_retries": 2, "retry_delay": 30,
-                "payload": { "to": format!("person{}@example.com", step + number),
-                    "template": "welcome", "language": "en" } });
+            let payload = format!(
+                r#"{{"to":"person{}@example.com","template":"welcome","credit":1.10}}"#,
+                step + number
+            );
+            let job = format!(r#"{{"url":"{}","payload":{payload}}}"#, worker.url("/mail"));
             push(node, "mail/welcome", &job);
         }
         for number in 0..wave(17.0, 15.0, 60.0) {
