@@ -31,8 +31,8 @@ const lineOf = (run) => `M${run.map((point) => point.join(' ')).join('L')}`;
 const areaOf = (run, height) => `${lineOf(run)}V${height}H${run[0][0]}Z`;
 
 /**
- * A time-line of several series on one scale, the first with the area below it. `kinds` are their CSS classes, `length` how many
- * values the width holds. `update` takes the arrays, in the same order.
+ * A time-line of several series on one scale, the first with the area below it. `kinds` are their
+ * CSS classes, `length` how many values the width holds. `update` takes the arrays, in the same order.
  */
 export function timeline(kinds, length, height = HEIGHT) {
   const paths = kinds.map((kind) =>

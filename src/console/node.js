@@ -55,8 +55,10 @@ class NodeView {
       h('dl', { class: 'tiles' }, Object.entries(labels).map(([key, label]) =>
         h('div', { class: 'tile' }, h('dt', {}, label), this.values[key]))),
       h('div', { class: 'columns' },
-        h('section', {}, h('h2', {}, 'Primary nodes'), h('div', { class: 'wide pairs' }, primaries.node)),
-        h('section', {}, h('h2', {}, 'Settings'), h('div', { class: 'wide pairs' }, settings.node))),
+        h('section', {}, h('h2', {}, 'Primary nodes'),
+          h('div', { class: 'wide pairs' }, primaries.node)),
+        h('section', {}, h('h2', {}, 'Settings'),
+          h('div', { class: 'wide pairs' }, settings.node))),
       h('details', { class: 'as-curl' }, h('summary', {}, 'As curl'),
         ['version', 'settings', 'stats', 'queues'].map((path) => curlBlock({ path }).node)));
   }

@@ -18,7 +18,7 @@ fn ten_thousand_failures_are_listed_at_once_and_half_of_them_run_again() {
     let node = Store::Sqlite.shared();
     let queue = node.queue(&json!({ "max_workers": 30 }));
     let (worker, is_well) = worker();
-    let payload = |number: usize| if number % 2 == 0 { "even" } else { "odd" };
+    let payload = |number: usize| if number.is_multiple_of(2) { "even" } else { "odd" };
     // Many clients at once: their jobs are stored together.
     std::thread::scope(|scope| {
         for start in (0..10_000).step_by(250) {

@@ -16,8 +16,11 @@ fn a_routing_is_created_changed_and_deleted(store: Store) {
     let category = format!("{}/it's 100% ü/x?y#z", unique("routed"));
     let routed = || {
         let all = node.get("/routings").json();
-        let all = all.as_array().unwrap().iter();
-        let found = all.cloned().find(|routing| routing["job_category"] == category.as_str());
+        let found = all
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|routing| routing["job_category"] == category.as_str());
         found.map(|routing| routing["queue_name"].as_str().unwrap().to_owned())
     };
     let page = Page::open(node.address(), "#/routings");

@@ -65,7 +65,7 @@ fn prepare(node: &Node, worker: &Worker) {
         push(
             node,
             "reports/monthly",
-            &json!({ "url": worker.url("/slow"), "payload": payload, "timeout": 1800 }),
+            json!({ "url": worker.url("/slow"), "payload": payload, "timeout": 1800 }),
         );
     }
     for number in 0..14 {
@@ -73,7 +73,7 @@ fn prepare(node: &Node, worker: &Worker) {
         push(
             node,
             "billing/invoice",
-            &json!({ "url": worker.url("/invoice"), "payload": payload,
+            json!({ "url": worker.url("/invoice"), "payload": payload,
                 "run_after": 3600 + 600 * number }),
         );
     }
@@ -94,15 +94,15 @@ fn keep_busy(node: &Node, worker: &Worker, stop: &AtomicBool) {
                 step + number
             );
             let job = format!(r#"{{"url":"{}","payload":{payload}}}"#, worker.url("/mail"));
-            push(node, "mail/welcome", &job);
+            push(node, "mail/welcome", job);
         }
         for number in 0..wave(17.0, 15.0, 60.0) {
             let job = json!({ "url": worker.url("/image"),
                 "payload": { "image": 90_000 + step + number, "sizes": [64, 256, 1024] } });
-            push(node, "media/thumbnail", &job);
+            push(node, "media/thumbnail", job);
         }
         for _ in 0..wave(53.0, 10.0, 45.0) {
-            push(node, "webhooks/order", &json!({ "url": worker.url("/hook"), "payload": [1, 2] }));
+            push(node, "webhooks/order", json!({ "url": worker.url("/hook"), "payload": [1, 2] }));
         }
         step += 1;
         std::thread::sleep(Duration::from_millis(200));
