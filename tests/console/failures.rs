@@ -124,6 +124,7 @@ fn many_are_run_again_or_deleted_by_a_filter(store: Store) {
     page.press_in_dialog("Delete them");
     page.until_shown("0 jobs deleted.");
     page.press_in_dialog("Close");
+    page.until_closed();
     assert_eq!(failures(&queue).len(), 40);
 
     // By time: nothing failed after now.
@@ -144,6 +145,7 @@ fn many_are_run_again_or_deleted_by_a_filter(store: Store) {
     page.press_in_dialog("Delete them");
     page.until_shown("40 jobs deleted.");
     page.press_in_dialog("Close");
+    page.until_closed();
     page.until_shown("Nothing matches");
     assert_eq!(failures(&queue).len(), 0);
 }

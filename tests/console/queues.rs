@@ -79,6 +79,6 @@ fn the_figures_of_a_queue_are_shown(store: Store) {
     until("two jobs are deferred", SOON, || cells("Deferred") == "2");
     page.press(&queue.name);
     page.until_shown("oldest waiting");
-    page.until("document.querySelectorAll('.chart-card path[d^=M]').length === 3");
+    page.until("document.querySelectorAll('.chart-card .line[d^=M]').length === 3");
     page.until_shown("2 workers");
 }

@@ -172,12 +172,9 @@ impl Browser {
     /// Replaces what stands in the field of this name, in the open dialog if there is one.
     #[track_caller]
     pub fn fill(&self, field: &str, text: &str) {
-        let place = if self.script("return document.querySelector('dialog') !== null") == true {
-            "//dialog"
-        } else {
-            ""
-        };
-        self.with_element(&format!("{place}//*[@name='{field}']"), |element| {
+        let named = format!("*[@name='{field}']");
+        let xpath = format!("//dialog//{named} | //{named}[not(//dialog)]");
+        self.with_element(&xpath, |element| {
             self.command("POST", &format!("/element/{element}/clear"), &json!({}))?;
             let path = format!("/element/{element}/value");
             self.command("POST", &path, &json!({ "text": text }))
