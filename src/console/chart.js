@@ -32,7 +32,8 @@ const areaOf = (run, height) => `${lineOf(run)}V${height}H${run[0][0]}Z`;
 
 /**
  * A time-line of several series on one scale, the first with the area below it. `kinds` are their
- * CSS classes, `length` how many values the width holds. `update` takes the arrays, in the same order.
+ * CSS classes, `length` how many values the width holds. `update` takes the arrays, in the same
+ * order.
  */
 export function timeline(kinds, length, height = HEIGHT) {
   const paths = kinds.map((kind) =>

@@ -224,8 +224,10 @@ mod tests {
                 methods.map(move |method| (path.clone(), method.to_uppercase()))
             })
             .collect();
+        // The console's files are for people's browsers, which read them without a description.
         let mut routes: Vec<(String, String)> = ROUTES
             .iter()
+            .filter(|route| !route.path.starts_with("/console"))
             .map(|route| (route.path.replace("...}", "}"), route.method.to_string()))
             .collect();
         described.sort();
