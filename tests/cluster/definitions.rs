@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::ledger::{Fate, Ledger, Load};
-use crate::nodes::{
+use crate::support::daemon::Daemon;
+use crate::support::http;
+use crate::support::ledger::{Fate, Ledger, Load};
+use crate::support::mariadb;
+use crate::support::nodes::{
     BUSY, REFRESH, define, holder, is_primary, known_queues, route, start, start_two, stat,
     wait_until_primary,
 };
-use crate::support::daemon::Daemon;
-use crate::support::http;
-use crate::support::mariadb;
 use crate::support::wait::{SOON, until};
 use crate::support::worker::Reaction;
 

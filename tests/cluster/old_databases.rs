@@ -5,12 +5,12 @@ use std::time::Duration;
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
-use crate::ledger::{Fate, Ledger};
-use crate::nodes::{
+use crate::support::http;
+use crate::support::ledger::{Fate, Ledger};
+use crate::support::mariadb::{self, Database};
+use crate::support::nodes::{
     define, holder, is_primary, known_queues, named, rows, start, throughout, wait_until_primary,
 };
-use crate::support::http;
-use crate::support::mariadb::{self, Database};
 use crate::support::wait::{SOON, until};
 
 /// Longer than a primary takes between two looks for rows that nobody works on.

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 use mysql::prelude::Queryable;
 use nix::sys::signal::Signal;
 
-use crate::ledger::{Fate, Ledger, Load};
-use crate::nodes::{
+use crate::support::daemon::Daemon;
+use crate::support::http;
+use crate::support::ledger::{Fate, Ledger, Load};
+use crate::support::mariadb::{self, MariaDb};
+use crate::support::nodes::{
     BUSY, define, holder, is_primary, known_queues, named, route, rows, start, start_two,
     throughout, wait_until_primary,
 };
-use crate::support::daemon::Daemon;
-use crate::support::http;
-use crate::support::mariadb::{self, MariaDb};
 use crate::support::wait::{SOON, until};
 
 /// How soon the other node dispatches when the primary has died or stopped. It takes a fraction of

@@ -2,11 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::failures::{JOB, THROTTLED, WORKERS, unthrottle};
-use crate::ledger::{Delivery, Fate, Ledger, Load};
-use crate::nodes::{BUSY, REPLACED, define, is_primary, named, rows, start, wait_until_primary};
+use crate::lease_loss::{JOB, THROTTLED, WORKERS, unthrottle};
+use crate::support::ledger::{Delivery, Fate, Ledger, Load};
 use crate::support::mariadb;
+use crate::support::nodes::{
+    BUSY, REPLACED, define, is_primary, named, rows, start, wait_until_primary,
+};
 use crate::support::proxy::Proxy;
+use crate::support::random::Random;
 use crate::support::wait::{SOON, until};
 use crate::support::worker::Reaction;
 
@@ -14,7 +17,7 @@ use crate::support::worker::Reaction;
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How many connections are cut, and after how many packets at most.
 const CUTS: usize = 60;
-const PACKETS: u64 = 40;
+const PACKETS: usize = 40;
 
 #[test]
 fn a_primary_in_a_black_hole_stops_before_another_node_begins() {
@@ -73,7 +76,7 @@ fn connections_cut_at_any_point_strand_and_lose_nothing() {
     let load = Load::start(4, &ledger, &[node.address()], "q", Duration::from_millis(10));
     let mut random = Random::seeded();
     for _ in 0..CUTS {
-        proxy.cut_at_packet(usize::try_from(random.next() % PACKETS).unwrap() + 1);
+        proxy.cut_at_packet(random.below(PACKETS) + 1);
         until("a connection is cut", SOON, || proxy.has_cut());
     }
     load.stop();
@@ -81,25 +84,4 @@ fn connections_cut_at_any_point_strand_and_lose_nothing() {
     // Whatever was cut, this one node knew all the time what it had in hand.
     ledger.close(&database, &["q"]);
     assert_eq!(rows(&mut database.conn(), "q"), (0, 0));
-}
-
-/// Numbers that look random (xorshift), and come again with the same seed.
-struct Random(u64);
-
-impl Random {
-    /// With the seed in the variable `SEED`, else one of the time; prints it.
-    fn seeded() -> Random {
-        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
-        let given = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed: u64 = given.unwrap_or(now).max(1);
-        println!("SEED={seed}");
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
 }

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use crate::ledger::{Delivery, Ledger};
-use crate::nodes::{
+use crate::support::daemon::Daemon;
+use crate::support::http;
+use crate::support::ledger::{Delivery, Ledger};
+use crate::support::mariadb::{self, Database};
+use crate::support::nodes::{
     REPLACED, define, is_primary, kill_lock_session, lock_name, start, start_two, throughout,
     wait_until_primary,
 };
-use crate::support::daemon::Daemon;
-use crate::support::http;
-use crate::support::mariadb::{self, Database};
 use crate::support::wait::{SOON, until};
 
 /// 5 jobs a second, and up to 40 in hand.

@@ -6,11 +6,11 @@ use mysql::Conn;
 use mysql::prelude::Queryable;
 use serde_json::Value;
 
-use crate::ledger::table;
-use crate::support::daemon::{Daemon, Options};
-use crate::support::http;
-use crate::support::mariadb::Database;
-use crate::support::wait::{SOON, until};
+use super::daemon::{Daemon, Options};
+use super::http;
+use super::mariadb::Database;
+use super::tables::table;
+use super::wait::{SOON, until};
 
 /// How long a node that fell silent stays primary.
 pub const LEASE_TIME: Duration = Duration::from_secs(4);

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::ledger::{Fate, Ledger, Load};
-use crate::nodes::{BUSY, define, is_primary, known_queues, start, wait_until_primary};
 use crate::support::http::{self, Client};
+use crate::support::ledger::{Fate, Ledger, Load};
 use crate::support::mariadb::MariaDb;
+use crate::support::nodes::{BUSY, define, is_primary, known_queues, start, wait_until_primary};
 use crate::support::wait::{SOON, eventually, until};
 use crate::support::worker::Reaction;
 
