@@ -8,10 +8,18 @@
 
 mod support;
 
+#[path = "faults/clock.rs"]
+mod clock;
+#[path = "faults/crowds.rs"]
+mod crowds;
+#[path = "faults/deadlocks.rs"]
+mod deadlocks;
 #[path = "faults/fault.rs"]
 mod fault;
 #[path = "faults/fleet.rs"]
 mod fleet;
+#[path = "faults/kills.rs"]
+mod kills;
 #[path = "faults/lease_loss.rs"]
 mod lease_loss;
 #[path = "faults/mix.rs"]
@@ -20,5 +28,11 @@ mod mix;
 mod network;
 #[path = "faults/outages.rs"]
 mod outages;
+#[path = "faults/resources.rs"]
+mod resources;
 #[path = "faults/soak.rs"]
 mod soak;
+#[path = "faults/volume.rs"]
+mod volume;
+#[path = "faults/workers.rs"]
+mod workers;

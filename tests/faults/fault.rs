@@ -113,7 +113,7 @@ impl Plan {
                 _ => random.within(7000..=9000),
             },
             Kind::RowsLocked => random.within(50..=1500),
-            _ => random.within(0..=500),
+            _ => random.within(1..=500),
         };
         Plan {
             kind,
@@ -138,8 +138,8 @@ impl Plan {
             Kind::DatabaseKilled
             | Kind::DatabasePaused
             | Kind::LockSessionKilled
-            | Kind::AllSessionsKilled
-            | Kind::RowsLocked => database_is_well,
+            | Kind::AllSessionsKilled => database_is_well,
+            Kind::RowsLocked => database_is_well && !fleet.are_rows_locked,
         }
     }
 
@@ -182,6 +182,7 @@ impl Plan {
             Kind::LockSessionKilled => fleet.held_still(|fleet| fleet.kill_sessions(true)),
             Kind::AllSessionsKilled => fleet.held_still(|fleet| fleet.kill_sessions(false)),
             Kind::RowsLocked => {
+                fleet.are_rows_locked = true;
                 locks = lock_rows(fleet, fleet.queues[self.number % fleet.queues.len()]);
                 BTreeSet::new()
             }
@@ -209,7 +210,12 @@ impl Fault {
             Kind::NodeKilled | Kind::NodeStopped => fleet.start_node(node),
             Kind::NodePaused => fleet.pause_node(node, false),
             Kind::DatabaseKilled => {
-                fleet.do_to_database(|server| server.restart(), Health::Well);
+                let in_hand = fleet.held_still(|fleet| {
+                    fleet.do_to_database(|server| server.restart(), Health::Well);
+                });
+                if fleet.nodes.len() > 1 {
+                    self.at_risk.extend(in_hand);
+                }
             }
             Kind::DatabasePaused => {
                 fleet.do_to_database(|server| server.resume(), Health::Well);
@@ -219,7 +225,10 @@ impl Fault {
                 fleet.nodes[node].is_cut_off = false;
             }
             Kind::PacketLost => fleet.nodes[node].network().cut_at_packet(0),
-            Kind::RowsLocked => drop(self.locks.take()),
+            Kind::RowsLocked => {
+                drop(self.locks.take());
+                fleet.are_rows_locked = false;
+            }
             Kind::LogsReopened
             | Kind::QueueRedefined
             | Kind::ConnectionsClosed

@@ -69,6 +69,8 @@ pub struct Fleet<'a> {
     pub store: Store<'a>,
     pub nodes: Vec<Node>,
     pub database: Health,
+    /// Somebody else has locked the rows of a queue.
+    pub are_rows_locked: bool,
     pub addresses: Addresses,
     pub queues: Vec<&'static str>,
     /// What was in hand when it was last looked at: what is in hand now, while the database
@@ -86,6 +88,7 @@ impl<'a> Fleet<'a> {
             store,
             nodes,
             database: Health::Well,
+            are_rows_locked: false,
             addresses: Arc::new(Mutex::new(addresses)),
             queues: queues.to_vec(),
             in_hand: BTreeSet::new(),
@@ -97,24 +100,36 @@ impl<'a> Fleet<'a> {
         &self.nodes[number].daemon
     }
 
-    /// Whether nothing is wrong with the database and any node.
+    /// Whether nothing is wrong with the database and any node, so that outcomes can be stored.
     pub fn is_well(&self) -> bool {
         let is_well = |node: &Node| node.health == Health::Well && !node.is_cut_off;
-        self.database == Health::Well && self.nodes.iter().all(is_well)
+        let database_is_well = self.database == Health::Well && !self.are_rows_locked;
+        database_is_well && self.nodes.iter().all(is_well)
     }
 
-    /// Does `deed` while no node does anything; answers the keys of the jobs in hand.
+    /// Does `deed` while no node does anything; answers the keys of the jobs in hand before it, and
+    /// after it if the database answers then.
     pub fn held_still(&mut self, deed: impl FnOnce(&mut Fleet)) -> BTreeSet<String> {
         for node in self.nodes.iter_mut().filter(|node| node.health == Health::Well) {
             node.daemon.pause();
         }
+        let mut in_hand = self.look_at_hands();
+        deed(self);
+        // A server may show what it has not written yet: a row that has gone before it is killed
+        // may be back afterwards.
+        in_hand.append(&mut self.look_at_hands());
+        for node in self.nodes.iter_mut().filter(|node| node.health == Health::Well) {
+            node.daemon.resume();
+        }
+        in_hand
+    }
+
+    /// The keys of the jobs in hand, with all nodes held still: while the database answers
+    /// nobody, those that were in hand before.
+    fn look_at_hands(&mut self) -> BTreeSet<String> {
         // A file may be locked by a node that is held; it is looked at after a kill.
         if let (Store::Mysql(_, database), Health::Well) = (&self.store, self.database) {
             self.in_hand = grabbed(database, &self.queues);
-        }
-        deed(self);
-        for node in self.nodes.iter_mut().filter(|node| node.health == Health::Well) {
-            node.daemon.resume();
         }
         self.in_hand.clone()
     }

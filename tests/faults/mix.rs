@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::fleet::Addresses;
-use crate::support::ledger::Ledger;
+use crate::support::ledger::{Fate, Ledger};
 use crate::support::random::Random;
 use crate::support::worker::Reaction;
 
@@ -19,6 +19,9 @@ use crate::support::worker::Reaction;
 const EXHAUSTED_TRIES: usize = 2;
 /// Pushes of one client at the most.
 const MAX_PUSHES: usize = 3000;
+
+/// A client's pause after a push that was not acknowledged: refusals come quickly.
+const REFUSED_PAUSE: Duration = Duration::from_millis(40);
 
 /// The kind of the next job and its further fields.
 fn next_kind(random: &mut Random) -> (String, &'static str) {
@@ -114,8 +117,9 @@ impl Clients {
                         }
                         let node = random.one_of(&nodes.lock().unwrap());
                         let (kind, fields) = next_kind(&mut random);
-                        ledger.push_kind(node, random.one_of(&queues), &kind, fields);
-                        std::thread::sleep(pause);
+                        let pushed = ledger.push_kind(node, random.one_of(&queues), &kind, fields);
+                        let is_stored = pushed.fate == Fate::Acknowledged;
+                        std::thread::sleep(if is_stored { pause } else { REFUSED_PAUSE });
                     }
                 };
                 std::thread::Builder::new().name(format!("client-{number}")).spawn(push).unwrap()

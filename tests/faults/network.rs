@@ -17,6 +17,8 @@ use crate::support::worker::Reaction;
 const REFUSED_WITHIN: Duration = Duration::from_secs(5);
 /// How many connections are cut, and after how many packets at most.
 const CUTS: usize = 60;
+/// How many fall silent: each is noticed only after seconds.
+const SILENCES: usize = 8;
 const PACKETS: usize = 40;
 
 #[test]
@@ -61,6 +63,18 @@ fn a_primary_in_a_black_hole_stops_before_another_node_begins() {
 
 #[test]
 fn connections_cut_at_any_point_strand_and_lose_nothing() {
+    break_connections(CUTS, SOON, Proxy::cut_at_packet);
+}
+
+/// Such as a session that falls silent inside a transaction, whose locks nobody else can have.
+#[test]
+fn connections_that_fall_silent_at_any_point_strand_and_lose_nothing() {
+    break_connections(SILENCES, REPLACED + SOON, Proxy::silence_at_packet);
+}
+
+/// Breaks connections of a node, each `by` this at a random packet. Pushes are acknowledged again
+/// `within` this after each.
+fn break_connections(count: usize, within: Duration, by: fn(&Proxy, usize)) {
     let server = mariadb::shared();
     let database = server.create_database();
     let proxy = Proxy::to(server.port());
@@ -75,13 +89,17 @@ fn connections_cut_at_any_point_strand_and_lose_nothing() {
     });
     let load = Load::start(4, &ledger, &[node.address()], "q", Duration::from_millis(10));
     let mut random = Random::seeded();
-    for _ in 0..CUTS {
-        proxy.cut_at_packet(random.below(PACKETS) + 1);
-        until("a connection is cut", SOON, || proxy.has_cut());
+    for _ in 0..count {
+        by(&proxy, random.below(PACKETS) + 1);
+        until("a connection is broken", SOON, || proxy.has_cut());
+        let stored = ledger.count(Fate::Acknowledged);
+        until("pushes are stored", within, || ledger.count(Fate::Acknowledged) > stored);
     }
     load.stop();
-    assert!(ledger.count(Fate::Acknowledged) > CUTS, "{}", ledger.count(Fate::Acknowledged));
-    // Whatever was cut, this one node knew all the time what it had in hand.
+    assert!(ledger.count(Fate::Acknowledged) > count, "{}", ledger.count(Fate::Acknowledged));
+    let slowest = ledger.slowest_push();
+    assert!(slowest < REFUSED_WITHIN + BUSY, "{slowest:?}");
+    // Whatever was broken, this one node knew all the time what it had in hand.
     ledger.close(&database, &["q"]);
     assert_eq!(rows(&mut database.conn(), "q"), (0, 0));
 }

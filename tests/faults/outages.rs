@@ -8,6 +8,7 @@ use crate::support::http::{self, Client};
 use crate::support::ledger::{Fate, Ledger, Load};
 use crate::support::mariadb::MariaDb;
 use crate::support::nodes::{BUSY, define, is_primary, known_queues, start, wait_until_primary};
+use crate::support::raise_descriptor_limit;
 use crate::support::wait::{SOON, eventually, until};
 use crate::support::worker::Reaction;
 
@@ -177,11 +178,4 @@ fn ask_for_version_until(
         std::thread::sleep(Duration::from_millis(10));
     }
     took
-}
-
-/// Many systems let a process have 1,024 descriptors unless it asks for more.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
 }

@@ -110,6 +110,7 @@ fn run_round(seed: u64, round: u64, server: &MariaDb) -> Account {
     let queues = &QUEUES[..random.below(QUEUES.len()) + 1];
     let plans: Vec<Plan> =
         (0..random.within(1..=3)).map(|_| Plan::draw(&mut random, &store, nodes)).collect();
+    let _told = ToldIfItFails(round, plans.clone());
     let mut fleet = Fleet::start(store, nodes, queues);
     for queue in queues {
         define(fleet.daemon(0), queue, &definition(&mut random));
@@ -129,6 +130,17 @@ fn run_round(seed: u64, round: u64, server: &MariaDb) -> Account {
         server.conn().query_drop(format!("DROP DATABASE {}", database.name)).unwrap();
     }
     account
+}
+
+/// Prints the plans of a round that fails.
+struct ToldIfItFails(u64, Vec<Plan>);
+
+impl Drop for ToldIfItFails {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("round {}: {:#?}", self.0, self.1);
+        }
+    }
 }
 
 fn definition(random: &mut Random) -> String {

@@ -18,3 +18,11 @@ pub mod random;
 pub mod tables;
 pub mod wait;
 pub mod worker;
+
+/// Lets this process have as many descriptors as it may: many systems let one have 1,024 unless it
+/// asks for more.
+pub fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,6 +41,15 @@ struct Shared {
     open: Mutex<Vec<TcpStream>>,
     /// How many packets from now is the one that its connection is cut at; 0 for none.
     packets_to_cut: AtomicUsize,
+    /// Whether the connection is not closed then, but falls silent for good.
+    cuts_silently: AtomicBool,
+}
+
+/// What becomes of a packet.
+enum Passage {
+    Passes,
+    Cut,
+    Swallowed,
 }
 
 impl Proxy {
@@ -54,6 +63,7 @@ impl Proxy {
             listener: Mutex::new(Some(listener)),
             open: Mutex::new(Vec::new()),
             packets_to_cut: AtomicUsize::new(0),
+            cuts_silently: AtomicBool::new(false),
         });
         let acceptor = spawn("proxy-accept", {
             let shared = Arc::clone(&shared);
@@ -88,6 +98,14 @@ impl Proxy {
     /// Of the packets from now on, in either direction and on whatever connection, does not pass
     /// on number `number` (from 1): closes its connection instead.
     pub fn cut_at_packet(&self, number: usize) {
+        self.shared.cuts_silently.store(false, Ordering::SeqCst);
+        self.shared.packets_to_cut.store(number, Ordering::SeqCst);
+    }
+
+    /// As [`cut_at_packet`](Proxy::cut_at_packet), except that the connection stays open on both
+    /// sides, and nothing passes on it any more.
+    pub fn silence_at_packet(&self, number: usize) {
+        self.shared.cuts_silently.store(true, Ordering::SeqCst);
         self.shared.packets_to_cut.store(number, Ordering::SeqCst);
     }
 
@@ -159,12 +177,14 @@ impl Shared {
             stream.set_write_timeout(Some(LOOK)).unwrap();
             lock(&self.open).push(stream.try_clone().unwrap());
         }
+        let is_silent = Arc::new(AtomicBool::new(false));
         [(&client, &server), (&server, &client)]
             .map(|(from, to)| {
+                let is_silent = Arc::clone(&is_silent);
                 let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                 let shared = Arc::clone(self);
                 spawn("proxy-pump", move || {
-                    shared.pump(&from, &to);
+                    shared.pump(&from, &to, &is_silent);
                     // The end of one direction is the end of both: nothing here half-closes.
                     let _ = from.shutdown(Shutdown::Both);
                     let _ = to.shutdown(Shutdown::Both);
@@ -174,10 +194,10 @@ impl Shared {
     }
 
     /// Passes on what `from` sends until either end closes.
-    fn pump(&self, mut from: &TcpStream, to: &TcpStream) {
+    fn pump(&self, mut from: &TcpStream, to: &TcpStream, is_silent: &AtomicBool) {
         let mut buffer = vec![0; CHUNK];
         while self.state() != State::Ended {
-            if self.state() == State::Frozen {
+            if self.state() == State::Frozen || is_silent.load(Ordering::SeqCst) {
                 std::thread::sleep(LOOK);
                 continue;
             }
@@ -185,21 +205,27 @@ impl Shared {
                 // An end that comes after a freeze is not passed on before the thaw either.
                 Ok(0) if self.state() == State::Frozen => {}
                 Ok(0) => return,
-                Ok(_) if self.is_cut_here() => return,
-                Ok(size) if !self.pass_on(&buffer[..size], to) => return,
-                Ok(_) => {}
+                Ok(size) => match self.passage() {
+                    Passage::Passes if self.pass_on(&buffer[..size], to) => {}
+                    Passage::Passes | Passage::Cut => return,
+                    Passage::Swallowed => is_silent.store(true, Ordering::SeqCst),
+                },
                 Err(error) if is_pause(&error) || self.state() == State::Frozen => {}
                 Err(_) => return,
             }
         }
     }
 
-    /// Counts a packet; whether it is the one to cut at.
-    fn is_cut_here(&self) -> bool {
+    /// Counts a packet, and says what becomes of it.
+    fn passage(&self) -> Passage {
         let counted =
             self.packets_to_cut
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |packets| packets.checked_sub(1));
-        counted == Ok(1)
+        match counted {
+            Ok(1) if self.cuts_silently.load(Ordering::SeqCst) => Passage::Swallowed,
+            Ok(1) => Passage::Cut,
+            _ => Passage::Passes,
+        }
     }
 
     /// Whether all of `bytes` arrived at `to`.
