@@ -61,7 +61,7 @@ DELETE FROM {jobs} WHERE {any: (job_id = ? AND created_at = ?)};
 
 -- name: lock
 -- The rows that a settlement is about, locked in the order of their ids as everywhere.
-SELECT job_id, created_at, status, grabber_id FROM {jobs}
+SELECT job_id, created_at, status, grabber_id, fail_count FROM {jobs}
 WHERE job_id IN ({rows: ?}) ORDER BY job_id FOR UPDATE;
 
 -- name: retry

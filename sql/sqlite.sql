@@ -155,14 +155,15 @@ UPDATE {jobs} SET
     next_try = ?4 + retry_delay * 1000,
     retry_count = MAX(retry_count, 1) - 1,
     fail_count = MIN(fail_count, 4294967294) + 1
-WHERE job_id = ?1 AND created_at = ?2 AND status = 1 AND grabber_id = ?3;
+WHERE job_id = ?1 AND created_at = ?2 AND status = 1 AND grabber_id = ?3 AND fail_count = ?5;
 
 -- name: log_failure
 INSERT INTO {failures} (
     job_id, fail_count, failed_at, created_at, category, url, payload, result
 ) SELECT
-    job_id, MIN(fail_count, 4294967294) + 1, ?4, created_at, category, url, payload, ?5
-FROM {jobs} WHERE job_id = ?1 AND created_at = ?2 AND status = 1 AND grabber_id = ?3;
+    job_id, MIN(fail_count, 4294967294) + 1, ?4, created_at, category, url, payload, ?6
+FROM {jobs}
+WHERE job_id = ?1 AND created_at = ?2 AND status = 1 AND grabber_id = ?3 AND fail_count = ?5;
 
 -- name: due_jobs
 SELECT job_id, category, url, payload, status, created_at, next_try, retry_count, retry_delay,

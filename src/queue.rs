@@ -66,8 +66,8 @@ struct Shared {
     stats: Stats,
     metrics: QueueMetrics,
     limiter: Limiter,
-    /// The jobs grabbed by this process and not settled yet, with the token of each.
-    in_hand: Mutex<HashMap<JobId, Token>>,
+    /// The jobs grabbed by this process and not settled yet.
+    in_hand: Mutex<HashMap<JobId, Hold>>,
     /// Grabbed jobs that wait for a worker. Bounded by what the poller grabs.
     jobs: Receiver<Grabbed>,
     workers: Workers,
@@ -88,6 +88,19 @@ struct Shared {
     /// After a stop was begun: whether what was not started has been put back.
     put_back: (Mutex<bool>, Condvar),
     wake: Wake,
+}
+
+/// For which try a job is in hand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    token: Token,
+    fail_count: u32,
+}
+
+impl Hold {
+    fn of(job: &Job, token: Token) -> Hold {
+        Hold { token, fail_count: job.fail_count }
+    }
 }
 
 /// A job in hand and the lease under which it was grabbed.
@@ -246,15 +259,15 @@ impl Shared {
         self.definition.read().unwrap_or_else(PoisonError::into_inner).is_throttled()
     }
 
-    fn in_hand(&self) -> MutexGuard<'_, HashMap<JobId, Token>> {
+    fn in_hand(&self) -> MutexGuard<'_, HashMap<JobId, Hold>> {
         self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets a job that was settled or put back. One grabbed again meanwhile, under a newer
-    /// token, stays.
-    fn forget(&self, id: JobId, token: Token) {
+    /// Forgets a job that was settled or put back, if it is still the one that is meant: one
+    /// grabbed again meanwhile, under a newer token or for a later try, stays.
+    fn forget(&self, id: JobId, is_meant: impl Fn(&Hold) -> bool) {
         let mut in_hand = self.in_hand();
-        if in_hand.get(&id) == Some(&token) {
+        if in_hand.get(&id).is_some_and(is_meant) {
             in_hand.remove(&id);
         }
         drop(in_hand);
@@ -273,7 +286,8 @@ impl Shared {
                 ids.len()
             );
         }
-        ids.iter().for_each(|id| self.forget(*id, lease.token()));
+        let token = lease.token();
+        ids.iter().for_each(|id| self.forget(*id, |held| held.token == token));
     }
 
     fn stats_view(&self) -> StatsView {

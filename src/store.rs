@@ -153,8 +153,8 @@ pub trait Jobs: Send + Sync {
     ///
     /// A completed job's row is deleted by id and creation time, whoever holds the lease now: it
     /// is done, and deleting it spares a duplicate. A retry or a failure changes the row only
-    /// while it is grabbed under the settlement's token. A failure is inserted into the
-    /// failure log and deleted from the queue in the same transaction.
+    /// while it is grabbed under the settlement's token for the settlement's try. A failure is
+    /// inserted into the failure log and deleted from the queue in the same transaction.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing is known; settling the same batch again is safe.
@@ -198,6 +198,10 @@ pub struct Settlement {
     pub created_at_ms: u64,
     /// The token under which it was grabbed.
     pub token: Token,
+    /// How many tries had failed when it was grabbed. With the token it names the try: a
+    /// settlement that is repeated because its answer was lost is not taken for that of the next
+    /// try, which the same lease may have begun meanwhile.
+    pub fail_count: u32,
     /// What to do with its row.
     pub step: Step,
 }

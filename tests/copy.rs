@@ -88,6 +88,7 @@ fn fill(store: &dyn Store) {
             job_id: job.id,
             created_at_ms: job.created_at_ms,
             token: lease.token(),
+            fail_count: job.fail_count,
             step: if number < 5 { Step::Fail(b"{\"code\":0}".to_vec()) } else { Step::Complete },
         })
         .collect();

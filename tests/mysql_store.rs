@@ -94,6 +94,7 @@ fn settlement(queue: &str, pushed: &Pushed, token: Token, step: Step) -> Settlem
         job_id: pushed.id,
         created_at_ms: pushed.created_at_ms,
         token,
+        fail_count: 0,
         step,
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 
-use super::{Grabbed, MAX_UNSETTLED, Queue, Shared};
+use super::{Grabbed, Hold, MAX_UNSETTLED, Queue, Shared};
 use crate::intake::Express;
 use crate::job::Job;
 use crate::logs::QueueEntry;
@@ -91,9 +91,9 @@ impl Express for Queue {
     }
 
     fn know(&self, lease: &Arc<dyn Lease>, jobs: &[Pushed]) {
-        let token = lease.token();
         self.shared.stats.pops.add(jobs.len() as u64);
-        self.shared.in_hand().extend(jobs.iter().map(|job| (job.id, token)));
+        let hold = Hold { token: lease.token(), fail_count: 0 };
+        self.shared.in_hand().extend(jobs.iter().map(|job| (job.id, hold)));
     }
 
     fn deliver(&self, lease: &Arc<dyn Lease>, job: Job) {

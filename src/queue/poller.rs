@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::{MAX_UNSETTLED, Queue, Shared};
+use super::{Hold, MAX_UNSETTLED, Queue, Shared};
 use crate::job::{Job, JobId};
 use crate::metrics::STORE;
 use crate::store::{Campaign, Lease, StoreError};
@@ -115,7 +115,8 @@ impl Poller<'_> {
         // What goes express is not in hand yet, and would be taken for nobody's. Where some is on
         // its way, this thread is woken when it has arrived.
         if Instant::now() >= self.next_recovery && queue.lane.shut() {
-            let known = |id: JobId, token| queue.in_hand().get(&id) == Some(&token);
+            let known =
+                |id: JobId, token| queue.in_hand().get(&id).is_some_and(|held| held.token == token);
             let recovered = threads::wait(|| lease.recover(&known))
                 .inspect_err(|_| STORE.recover_errors.add(1))?;
             if recovered > 0 {
@@ -172,7 +173,7 @@ impl Poller<'_> {
         }
         queue.stats.pops.add(jobs.len() as u64);
         let token = lease.token();
-        queue.in_hand().extend(jobs.iter().map(|job| (job.id, token)));
+        queue.in_hand().extend(jobs.iter().map(|job| (job.id, Hold::of(job, token))));
         for job in jobs {
             queue.hand_on(lease, job);
         }

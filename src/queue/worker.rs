@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use super::{Grabbed, Shared};
+use super::{Grabbed, Hold, Shared};
 use crate::clock;
 use crate::job::{Job, Outcome, OutcomeStatus, Verdict, verdict};
 use crate::logs::QueueEntry;
@@ -134,7 +134,7 @@ fn work(queue: &Arc<Shared>, grabbed: Grabbed) {
             queue.put_back(&*lease, &[job.id]);
         } else {
             // Not ours any more: whoever is primary now puts the row back.
-            queue.forget(job.id, token);
+            queue.forget(job.id, |held| held.token == token);
         }
         return;
     }
@@ -167,12 +167,15 @@ fn settle(queue: &Arc<Shared>, job: Job, token: Token, outcome: Outcome) {
         job_id: job.id,
         created_at_ms: job.created_at_ms,
         token,
+        fail_count: job.fail_count,
         step,
     };
     let its = Arc::clone(queue);
     let done = Box::new(move |settled| {
         its.note_settled(&job, &outcome, verdict, settled);
-        its.forget(job.id, token);
+        // Under its token the same job may be in hand again, for the next try.
+        let hold = Hold::of(&job, token);
+        its.forget(job.id, |held| *held == hold);
     });
     queue.services.settler.settle(settlement, done);
 }

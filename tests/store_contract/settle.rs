@@ -47,6 +47,22 @@ pub fn a_retried_job_waits_for_its_delay(store: &dyn Store) {
     assert_eq!(counts(store, QUEUE), (0, 1, 0));
 }
 
+/// As where the answer to it was lost, and the job was grabbed again before it was repeated.
+pub fn a_retry_is_not_repeated_on_the_next_try(store: &dyn Store) {
+    define(store, QUEUE);
+    let leader = lead(store, QUEUE);
+    push(store, QUEUE, fireworq::job::NewJob { retry_delay_s: 0, max_retries: 5, ..job() });
+    let first = leader.grab_one();
+    assert_eq!(leader.settle(store, QUEUE, &first, Step::Retry), Settled::Stored);
+    let second = leader.grab_one();
+    for step in [Step::Retry, fail()] {
+        assert_eq!(leader.settle(store, QUEUE, &first, step), Settled::Gone);
+        assert_eq!(store.job(QUEUE, first.id).unwrap().as_ref(), Some(&second));
+    }
+    assert_eq!(leader.settle(store, QUEUE, &second, Step::Retry), Settled::Stored);
+    assert_eq!(leader.grab_one().fail_count, 2);
+}
+
 pub fn a_retried_job_is_grabbed_again(store: &dyn Store) {
     define(store, QUEUE);
     let leader = lead(store, QUEUE);

@@ -140,8 +140,8 @@ impl Led {
 
 /// What became of a job.
 pub fn settlement(queue: &str, job: &Job, token: Token, step: Step) -> Settlement {
-    let (job_id, created_at_ms) = (job.id, job.created_at_ms);
-    Settlement { queue: queue.into(), job_id, created_at_ms, token, step }
+    let Job { id: job_id, created_at_ms, fail_count, .. } = *job;
+    Settlement { queue: queue.into(), job_id, created_at_ms, token, fail_count, step }
 }
 
 /// Stores what became of one job.

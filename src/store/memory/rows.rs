@@ -108,9 +108,9 @@ impl Rows {
 
     /// Changes or removes the row of a job as its settlement says.
     pub(super) fn settle(&mut self, settlement: &Settlement, now_ms: u64) -> Settled {
-        let Settlement { job_id, created_at_ms, token, ref step, .. } = *settlement;
+        let Settlement { job_id, created_at_ms, token, fail_count, ref step, .. } = *settlement;
         let Some(row) = self.jobs.get(&job_id) else { return Settled::Gone };
-        let ours = row.grabber == Some(token);
+        let ours = row.grabber == Some(token) && row.job.fail_count == fail_count;
         if row.job.created_at_ms != created_at_ms || !(ours || *step == Step::Complete) {
             return Settled::Gone;
         }
@@ -255,8 +255,8 @@ mod tests {
     }
 
     fn settlement(job: &Job, step: Step) -> Settlement {
-        let (job_id, created_at_ms) = (job.id, job.created_at_ms);
-        Settlement { queue: "q".into(), job_id, created_at_ms, token: TOKEN, step }
+        let Job { id: job_id, created_at_ms, fail_count, .. } = *job;
+        Settlement { queue: "q".into(), job_id, created_at_ms, token: TOKEN, fail_count, step }
     }
 
     #[test]

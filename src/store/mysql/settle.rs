@@ -32,7 +32,7 @@ struct Group<'a> {
 }
 
 /// A settlement's row as it stands.
-type RowState = (JobId, u64, Vec<u8>, Option<u64>);
+type RowState = (JobId, u64, Vec<u8>, Option<u64>, u32);
 
 /// Stores a batch; see [`Jobs::settle`](crate::store::Jobs::settle).
 pub(super) fn settle(pool: &Pool, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
@@ -191,10 +191,12 @@ fn lock_rows(
 }
 
 /// Whether a row is still the one that a settlement is about.
-fn matches(item: &Settlement, (_, created_at_ms, status, grabber): &RowState) -> bool {
+fn matches(item: &Settlement, row: &RowState) -> bool {
+    let (_, created_at_ms, status, grabber, fail_count) = row;
     let is_same = *created_at_ms == item.created_at_ms;
     let is_grabbed = status == b"grabbed" && grabber.map(Token) == Some(item.token);
-    is_same && (is_grabbed || item.step == Step::Complete)
+    let is_same_try = is_grabbed && *fail_count == item.fail_count;
+    is_same && (is_same_try || item.step == Step::Complete)
 }
 
 /// A result that the column and a packet can hold: one that does not fit would keep its job, and
@@ -216,7 +218,8 @@ mod tests {
     use super::*;
 
     fn settlement(queue: &str, job_id: JobId, step: Step) -> Settlement {
-        Settlement { queue: queue.into(), job_id, created_at_ms: 5, token: Token(7), step }
+        let (created_at_ms, token, fail_count) = (5, Token(7), 2);
+        Settlement { queue: queue.into(), job_id, created_at_ms, token, fail_count, step }
     }
 
     #[test]
@@ -231,9 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_ours_by_its_creation_and_for_a_change_by_our_token() {
-        let grabbed = |created, token| (1, created, b"grabbed".to_vec(), token);
-        let claimed = (1, 5, b"claimed".to_vec(), None);
+    fn a_row_is_ours_by_its_creation_and_for_a_change_by_our_token_and_try() {
+        let grabbed = |created, token| (1, created, b"grabbed".to_vec(), token, 2);
+        let claimed = (1, 5, b"claimed".to_vec(), None, 2);
+        let a_later_try = (1, 5, b"grabbed".to_vec(), Some(7), 3);
         let complete = settlement("q", 1, Step::Complete);
         let retry = settlement("q", 1, Step::Retry);
         let fail = settlement("q", 1, Step::Fail(Vec::new()));
@@ -243,6 +247,7 @@ mod tests {
             (grabbed(5, None), true, false),
             (grabbed(6, Some(7)), false, false),
             (claimed, true, false),
+            (a_later_try, true, false),
         ] {
             assert_eq!(matches(&complete, &row), is_done, "{row:?}");
             assert_eq!(matches(&retry, &row), is_changeable, "{row:?}");

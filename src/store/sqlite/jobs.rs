@@ -203,12 +203,14 @@ fn settle(
 ) -> rusqlite::Result<Settled> {
     let (id, created) = (number(settlement.job_id), number(settlement.created_at_ms));
     let (token, now) = (number(settlement.token.0), number(now_ms));
+    let tries = settlement.fail_count;
     let prepare = |statement: &Statement| connection.prepare_cached(&statement.on(tables));
     let changed = match &settlement.step {
         Step::Complete => prepare(&SQL.complete)?.execute((id, created))?,
-        Step::Retry => prepare(&SQL.retry)?.execute((id, created, token, now))?,
+        Step::Retry => prepare(&SQL.retry)?.execute((id, created, token, now, tries))?,
         Step::Fail(result) => {
-            let logged = prepare(&SQL.log_failure)?.execute((id, created, token, now, result))?;
+            let failure = (id, created, token, now, tries, result);
+            let logged = prepare(&SQL.log_failure)?.execute(failure)?;
             if logged > 0 {
                 prepare(&SQL.complete)?.execute((id, created))?;
             }
