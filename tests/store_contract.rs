@@ -110,6 +110,7 @@ macro_rules! contract {
                     a_retried_job_waits_for_its_delay
                     a_retried_job_is_grabbed_again
                     a_retry_is_not_repeated_on_the_next_try
+                    two_tries_of_one_job_may_stand_in_a_batch
                     a_failed_job_moves_to_the_failure_log
                     a_completed_job_is_gone_whoever_leads
                     a_job_is_named_by_its_creation_time_too

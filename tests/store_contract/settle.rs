@@ -63,6 +63,25 @@ pub fn a_retry_is_not_repeated_on_the_next_try(store: &dyn Store) {
     assert_eq!(leader.grab_one().fail_count, 2);
 }
 
+/// The batch holds what was kept of the first try and what came of the second.
+pub fn two_tries_of_one_job_may_stand_in_a_batch(store: &dyn Store) {
+    define(store, QUEUE);
+    let leader = lead(store, QUEUE);
+    push(store, QUEUE, fireworq::job::NewJob { retry_delay_s: 0, max_retries: 5, ..job() });
+    let first = leader.grab_one();
+    assert_eq!(leader.settle(store, QUEUE, &first, Step::Retry), Settled::Stored);
+    let second = leader.grab_one();
+    let of = |job, step| settlement(QUEUE, job, leader.token(), step);
+    let batch = [of(&first, Step::Retry), of(&second, Step::Retry)];
+    assert_eq!(store.settle(&batch).unwrap(), [Settled::Gone, Settled::Stored]);
+    let third = leader.grab_one();
+    assert_eq!(third.fail_count, 2);
+    let batch = [of(&second, fail()), of(&third, Step::Complete)];
+    assert_eq!(store.settle(&batch).unwrap(), [Settled::Gone, Settled::Stored]);
+    assert_eq!(store.job(QUEUE, first.id).unwrap(), None);
+    assert_eq!(failures(store, QUEUE), []);
+}
+
 pub fn a_retried_job_is_grabbed_again(store: &dyn Store) {
     define(store, QUEUE);
     let leader = lead(store, QUEUE);

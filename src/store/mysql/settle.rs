@@ -153,8 +153,13 @@ fn settle_carefully(
         let mut rows = lock_rows(session, group, items)?;
         let (mut removed, mut retried) = (Vec::new(), Vec::new());
         for (place, item) in items {
-            // Taken out, so that a row that the batch names twice is settled once.
-            let is_ours = rows.remove(&item.job_id).is_some_and(|row| matches(item, &row));
+            // Taken out, so that a row that the batch names twice is settled once: by the one
+            // that is about it, such as the outcome of a try beside the repeated one of the try
+            // before.
+            let is_ours = rows.get(&item.job_id).is_some_and(|row| matches(item, row));
+            if is_ours {
+                rows.remove(&item.job_id);
+            }
             settled.push((*place, if is_ours { Settled::Stored } else { Settled::Gone }));
             if !is_ours {
                 continue;
