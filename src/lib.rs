@@ -4,6 +4,8 @@
 
 #[cfg(test)]
 mod child_process;
+#[cfg(test)]
+mod fuzz;
 
 pub mod clock;
 pub mod tls;

@@ -167,6 +167,38 @@ mod tests {
     use super::OutcomeStatus::*;
     use super::*;
 
+    #[test]
+    fn whatever_a_worker_answers_is_an_outcome() {
+        let corpus: [&[u8]; 8] = [
+            br#"{"status":"success","message":"done"}"#,
+            br#" {"Status":"failure","MESSAGE":"\ud800\u0000\n","x":[1,{"y":null}]} "#,
+            br#"{"status":"permanent-failure","message":5}"#,
+            br#"{"status":null,"status":"success"}"#,
+            br#"{"status":"SUCCESS"}{"status":"success"}"#,
+            b"\xff\xfe<html>500</html>",
+            b"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+            b"",
+        ];
+        crate::fuzz::run(&corpus, |body, random| {
+            let code = u16::try_from(100 + random.below(500)).unwrap();
+            let limit = random.below(100);
+            let read = outcome(code, body);
+            assert_eq!(read.code, code);
+            assert_ne!(read.status, InternalFailure, "there was an answer");
+            if read.status != Failure {
+                // Nothing but its own word makes a job succeed, or fail for good.
+                let word = if read.status == Success { "success" } else { "permanent" };
+                assert!(String::from_utf8_lossy(body).contains(word) || body.contains(&b'\\'));
+            }
+            let status = read.status;
+            let shown = shortened(read, limit);
+            let json: serde_json::Value = serde_json::from_slice(&shown.to_json()).unwrap();
+            assert_eq!(json["message"], shown.message);
+            assert!(shown.message.len() <= limit + 40, "{} of {limit}", shown.message.len());
+            format!("{status:?} {}", shown.message.chars().take(12).collect::<String>())
+        });
+    }
+
     /// The status and the message of a body.
     fn read(body: &str) -> (OutcomeStatus, String) {
         let outcome = outcome(200, body.as_bytes());

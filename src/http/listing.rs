@@ -165,6 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn any_text_is_a_cursor_or_none() {
+        let corpus: [&[u8]; 5] = [
+            b"MTQ5ODQzODMxNDUzNyw0Mg==",
+            b"MCww",
+            b"MTg0NDY3NDQwNzM3MDk1NTE2MTUsMTg0NDY3NDQwNzM3MDk1NTE2MTU=",
+            b"LTEsMQ==",
+            b"1,2",
+        ];
+        crate::fuzz::run(&corpus, |text, _| {
+            let position = decode_cursor(&String::from_utf8_lossy(text));
+            if let Some(position) = position {
+                assert_eq!(decode_cursor(&encode_cursor(position)), Some(position));
+            }
+            format!("{} {}", position.is_some(), text.len().min(99))
+        });
+    }
+
+    #[test]
     fn a_cursor_is_base64_of_time_and_id() {
         let position = Position { at_ms: 1_498_438_314_537, id: 42 };
         assert_eq!(encode_cursor(position), "MTQ5ODQzODMxNDUzNyw0Mg==");

@@ -2,5 +2,6 @@
 
 mod fixture;
 mod framing;
+mod fuzz;
 mod lifecycle;
 mod limits;

@@ -188,3 +188,36 @@ fn what_is_shown_holds_no_password() {
         assert_eq!(format!("{:?}", parse(text)), format!("Dsn({shown})"));
     }
 }
+
+#[test]
+fn no_text_that_is_given_makes_a_dsn_show_its_password() {
+    const PASSWORD: &str = "S3cr3tPW";
+    let corpus: [&[u8]; 9] = [
+        b"tcp(127.0.0.1:3306)/db?timeout=5s&tls=skip-verify&charset=utf8mb4,utf8",
+        b"tcp([::1]:3306)/db?readTimeout=500ms&writeTimeout=1m30s&parseTime=true&loc=UTC",
+        b"unix(/run/mysqld/mysqld.sock)/db",
+        b"/db?sql_mode=%27ANSI%27&maxAllowedPacket=0&allowNativePasswords=1",
+        b"tcp(host)/a%2fb?collation=utf8mb4_bin&wait_timeout=3&x",
+        b"tcp(h:99999)/db?timeout=-1h1us0.5ns",
+        b"udp(h)/",
+        b"tcp(h/db",
+        b"p:q@r@tcp(h)/d/b?tls=perhaps",
+    ];
+    crate::fuzz::run(&corpus, |tail, _| {
+        let text = format!("user:{PASSWORD}@{}", String::from_utf8_lossy(tail));
+        let (shown, word) = match Dsn::parse(&text) {
+            Ok(dsn) => {
+                assert!(dsn.password.starts_with(PASSWORD), "{text}");
+                assert!(!dsn.database.is_empty(), "{text}");
+                let word =
+                    format!("{:?} {:?}", std::mem::discriminant(&dsn.address), dsn.options.tls);
+                (format!("{dsn} {dsn:?}"), word)
+            }
+            Err(error) => {
+                (format!("{error} {error:?}"), error.to_string().chars().take(25).collect())
+            }
+        };
+        assert!(!shown.contains(PASSWORD), "{text} is shown as {shown}");
+        word
+    });
+}
