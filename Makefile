@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test api-test lint bench docs screenshots build
+.PHONY: help run demo test api-test soak lint bench docs screenshots build
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,9 +15,10 @@ demo: ## see a few jobs delivered, one of them retried, and clean up
 	$(CARGO) build --profile quick --locked --bin fireworq --example worker
 	sh examples/demo.sh
 
-test: ## run every test; installs MariaDB, strace, Chromium and promtool if they are missing
+test: ## run every test; installs what it needs: MariaDB, strace, faketime, Chromium, promtool
 	sh tests/support/ensure.sh mariadbd mariadb-server
 	sh tests/support/ensure.sh strace strace
+	sh tests/support/ensure.sh faketime faketime
 	sh tests/support/ensure.sh chromium chromium
 	sh tests/support/ensure.sh chromedriver chromium-driver
 	sh tests/support/promtool.sh
@@ -27,11 +28,22 @@ api-test: ## send the API what its description allows, and more; installs schema
 	$(CARGO) build --locked --bin fireworq
 	sh tests/api/run.sh target/debug/fireworq
 
-lint: ## check formatting, lints, documentation, layering and generated pages
+soak: export ROUNDS ?= 1000
+soak: ## break things for an hour or so; ROUNDS=1000 says how often, SEED=N what
+	sh tests/support/ensure.sh mariadbd mariadb-server
+	sh tests/support/ensure.sh faketime faketime
+	$(CARGO) test --locked --test simulator -- --nocapture
+	$(CARGO) test --locked --test sqlite_store -- --nocapture kill::
+	$(CARGO) test --locked --test faults -- --nocapture --include-ignored --test-threads=1
+
+lint: ## check formatting, lints, documentation, layering, generated pages, and dependencies if cargo-deny is here
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 	$(CARGO) test --locked --test layering --test generated_docs
+	@if $(CARGO) deny --version >/dev/null 2>&1 && [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; \
+	then $(CARGO) deny --locked --offline check; \
+	else echo 'cargo-deny or its data are not here: licences and advisories were not checked'; fi
 
 bench: ## measure pushes, deliveries and latencies on each store
 	sh tests/support/ensure.sh mariadbd mariadb-server

@@ -182,7 +182,10 @@ mod tests {
             let (job_id, created_at_ms) = (job.id, job.created_at_ms);
             let queue = Arc::clone(&name);
             let token = lease.token();
-            store.settle(&[Settlement { queue, job_id, created_at_ms, token, step }]).unwrap();
+            let fail_count = 0;
+            store
+                .settle(&[Settlement { queue, job_id, created_at_ms, token, fail_count, step }])
+                .unwrap();
         }
         store
     }

@@ -7,6 +7,10 @@
 
 mod support;
 
+#[path = "simulator/failing.rs"]
+mod failing;
+#[path = "simulator/queues.rs"]
+mod queues;
 #[path = "simulator/steps.rs"]
 mod steps;
 #[path = "simulator/world.rs"]

@@ -73,6 +73,7 @@ fn another_node_takes_over_from_one_that_is_killed() {
     let repeated = ledger.close_after_fault(&database, &["q"], |delivery| {
         delivery.node == "one" && delivery.is_unsettled_at(killed, JOB)
     });
+    println!("took over after {took:?}, {repeated} repeated");
     assert!(repeated <= 5 * WORKERS, "{repeated} repeated");
     assert!(is_primary(&two, "q"));
 }
@@ -93,6 +94,7 @@ fn a_stop_under_load_leaves_nothing_grabbed_and_repeats_nothing() {
         let began = Instant::now();
         node.signal(Signal::SIGTERM);
         assert_eq!(node.wait(SOON), 0);
+        println!("stopped after {:?}", began.elapsed());
         assert!(began.elapsed() < SHUTDOWN_TIMEOUT + Duration::from_secs(1) + BUSY);
         Instant::now()
     };

@@ -43,6 +43,7 @@ fn silent_clients_are_let_go_in_time_and_hold_up_nobody() {
         let waited = began.elapsed();
         assert!(waited < Duration::from_secs(PATIENCE_S) + SOON, "connections are still open");
     }
+    println!("all were let go after {:?}", began.elapsed());
     drop(crowd);
 }
 

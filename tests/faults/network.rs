@@ -58,6 +58,8 @@ fn a_primary_in_a_black_hole_stops_before_another_node_begins() {
     let repeated = ledger.close_after_fault(&database, &["q"], |job| {
         job.node == "one" && job.is_unsettled_at(silent, JOB)
     });
+    let took = first.at.duration_since(silent);
+    println!("took over after {took:?}, {repeated} repeated, the slowest push took {slowest:?}");
     assert!(repeated <= WORKERS, "{repeated} repeated");
 }
 
@@ -99,6 +101,7 @@ fn break_connections(count: usize, within: Duration, by: fn(&Proxy, usize)) {
     assert!(ledger.count(Fate::Acknowledged) > count, "{}", ledger.count(Fate::Acknowledged));
     let slowest = ledger.slowest_push();
     assert!(slowest < REFUSED_WITHIN + BUSY, "{slowest:?}");
+    println!("the slowest push took {slowest:?}");
     // Whatever was broken, this one node knew all the time what it had in hand.
     ledger.close(&database, &["q"]);
     assert_eq!(rows(&mut database.conn(), "q"), (0, 0));

@@ -66,6 +66,7 @@ fn jobs_that_run_while_the_database_dies_are_neither_lost_nor_repeated() {
     assert!(took < WORKING_WITHIN + BUSY, "{took:?}");
     load.stop();
     let slowest = ledger.slowest_push();
+    println!("working {took:?} after the database was back; the slowest push took {slowest:?}");
     assert!(slowest < REFUSED_WITHIN + BUSY, "{slowest:?}");
     ledger.close(&database, &["q"]);
 }
@@ -131,6 +132,12 @@ fn tell_a_thousand_clients(server: &MariaDb, fail: impl Fn(), heal: impl Fn()) {
         drop(done);
         versions.join().unwrap()
     });
+    println!(
+        "the slowest push took {:?}, the slowest of {} looks at /version {:?}",
+        ledger.slowest_push(),
+        versions.len(),
+        versions.iter().max()
+    );
     let slow: Vec<_> = versions.iter().filter(|took| **took > VERSION_WITHIN).collect();
     assert!(slow.len() <= versions.len() / 10, "{slow:?} of {}", versions.len());
     assert!(slow.iter().all(|took| **took < VERSION_WITHIN + BUSY), "{slow:?}");

@@ -1,12 +1,14 @@
 //! A machine that runs out of something: descriptors, room under a log.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::daemon::{Daemon, Options};
 use crate::support::http::{self, Client};
-use crate::support::ledger::Ledger;
+use crate::support::ledger::{Fate, Ledger};
 use crate::support::mariadb;
 use crate::support::nodes::{define, wait_until_primary};
+use crate::support::tables::SqliteFile;
 use crate::support::wait::{SOON, until};
 use crate::support::worker::Reaction;
 
@@ -71,6 +73,41 @@ fn logs_without_room_cost_lines_and_nothing_else() {
     // The error log has room, and tells that the others have lost lines.
     until("the loss is told", SOON, || node.errors().contains("/dev/full"));
     assert_eq!(http::get(node.address(), "/version").status, 200);
+}
+
+/// As a disk that is full, for which nothing has to be mounted. One that is really full is in
+/// `tests/sqlite_store/files.rs`.
+#[test]
+fn a_database_that_may_not_grow_refuses_and_recovers() {
+    const LIMIT: &str = "--fsize=3000000:unlimited";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("jobs.db");
+    let node = Options::new()
+        .flag("sqlite-path", file.to_str().unwrap())
+        .under(&["prlimit", LIMIT])
+        .start();
+    define(&node, "q", r#"{"polling_interval":50}"#);
+    wait_until_primary(&node, "q");
+    let ledger = Ledger::with_slow_worker(Duration::ZERO);
+    let large = format!(r#","x":0,"run_after":1,"url":"{}#{}""#, ledger.url(), "f".repeat(60_000));
+    let mut refused = None;
+    for _ in 0..500 {
+        let pushed = ledger.push_kind(node.address(), "q", "job", &large);
+        if pushed.fate != Fate::Acknowledged {
+            refused = pushed.answer;
+            break;
+        }
+    }
+    let refused = refused.expect("a push that is refused");
+    assert!([503, 507].contains(&refused.status), "{refused:?}");
+    assert_eq!(http::get(node.address(), "/version").status, 200);
+    let pid = node.pid().to_string();
+    let raised = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited"]).status();
+    assert!(raised.unwrap().success());
+    until("a push is stored again", SOON, || {
+        ledger.push(node.address(), "q").fate == Fate::Acknowledged
+    });
+    ledger.close(&SqliteFile(file), &["q"]);
 }
 
 fn descriptors(node: &Daemon) -> usize {

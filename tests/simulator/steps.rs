@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use fireworq::config::{self, Command};
 use fireworq::store::Store;
 use fireworq::store::memory::MemoryStore;
+use fireworq::store::mysql::MySqlStore;
 use fireworq::store::sqlite::SqliteStore;
 
+use crate::support::mariadb;
 use crate::support::random::{self, Random};
 use crate::world::{Luck, World};
 
 /// Schedules of each store, where `ROUNDS` says nothing, and the steps of each.
 const MEMORY_ROUNDS: u64 = 200;
 const SQLITE_ROUNDS: u64 = 10;
+const DATABASE_ROUNDS: u64 = 4;
 const STEPS: usize = 250;
 /// Of a hundred calls, those that fail before, and those that fail after.
 const PERCENT_UNLUCKY: u64 = 12;
@@ -28,6 +32,19 @@ fn schedules_on_the_embedded_store_keep_what_must_hold() {
     run_all(SQLITE_ROUNDS, || {
         number += 1;
         Arc::new(SqliteStore::open(&directory.path().join(format!("{number}.db"))).unwrap())
+    });
+}
+
+#[test]
+fn schedules_on_a_database_keep_what_must_hold() {
+    run_all(DATABASE_ROUNDS, || {
+        let dsn = mariadb::shared().create_database().dsn();
+        let Ok(Command::Run(settings)) =
+            config::parse([format!("--mysql-dsn={dsn}").into()], &|_| None)
+        else {
+            panic!("the settings are not accepted");
+        };
+        Arc::new(MySqlStore::open(&settings).unwrap())
     });
 }
 

@@ -13,6 +13,7 @@ use fireworq::store::{
 use fireworq::wake::Wake;
 
 use crate::support::random::Random;
+use crate::support::wait::{SOON, until};
 
 pub const QUEUE: &str = "q";
 const ALL: Page = Page { limit: 100_000, after: None, direction: Direction::Ascending };
@@ -104,6 +105,7 @@ impl World {
         store.put_queue(&definition).unwrap();
         let mut world = World { store, nodes: Default::default(), books: BTreeMap::new() };
         (0..2).for_each(|node| world.stand(node));
+        world.wait_for_lease();
         world
     }
 
@@ -263,6 +265,7 @@ impl World {
         if !notices {
             self.nodes[node].lease = old.or(self.nodes[node].lease.take());
         }
+        self.wait_for_lease();
     }
 
     /// A node dies, and is started again.
@@ -270,6 +273,15 @@ impl World {
         self.note_risk(node);
         self.nodes[node] = Node::default();
         self.stand(node);
+        self.wait_for_lease();
+    }
+
+    /// Waits until one of the nodes has the lease, which may be granted by another thread.
+    fn wait_for_lease(&self) {
+        until("a node has the lease", SOON, || {
+            let mut campaigns = self.nodes.iter().filter_map(|node| node.campaign.as_ref());
+            campaigns.any(|campaign| campaign.lease().is_some())
+        });
     }
 
     /// A node looks whether it has a lease.

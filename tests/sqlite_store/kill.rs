@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::support::http::Client;
+use crate::support::random::{self, Random};
 use crate::support::wait::{SOON, until};
 use crate::support::worker::{Reaction, Worker};
 
@@ -33,15 +34,10 @@ struct Account {
     grabbed: BTreeMap<String, usize>,
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().expect(name))
-}
-
 #[test]
 fn no_acknowledged_job_is_lost_by_kills() {
-    let rounds = number("ROUNDS").unwrap_or(20);
-    let mut seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()) << 20 | 1);
-    println!("SEED={seed} ROUNDS={rounds}");
+    let rounds = random::number("ROUNDS").unwrap_or(20);
+    let mut random = Random::seeded();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("jobs.db");
     let worker = Worker::start(|request| {
@@ -59,10 +55,7 @@ fn no_acknowledged_job_is_lost_by_kills() {
             let pushers: Vec<_> = (0..PUSHERS)
                 .map(|_| scope.spawn(|| push_until_the_end(address, &url, &keys)))
                 .collect();
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            std::thread::sleep(Duration::from_millis((seed >> 33) % 400));
+            std::thread::sleep(Duration::from_millis(random.within(0..=400)));
             daemon.kill9();
             for pusher in pushers {
                 let (acknowledged, unknown) = pusher.join().unwrap();
