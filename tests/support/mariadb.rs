@@ -139,9 +139,9 @@ impl Database {
         format!("root@tcp(127.0.0.1:{port})/{}", self.name)
     }
 
-    /// A connection as root.
+    /// A connection as root, also where the server has just been broken.
     pub fn conn(&self) -> Conn {
-        connect(self.port, Some(&self.name)).unwrap()
+        eventually("a connection", SOON, || connect(self.port, Some(&self.name)).ok())
     }
 }
 
