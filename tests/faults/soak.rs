@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
@@ -28,6 +28,8 @@ use crate::support::wait::{SOON, until};
 const FEW_ROUNDS: u64 = 12;
 /// Rounds beside each other where `LANES` says nothing: most of the time a round waits.
 const LANES: u64 = 4;
+/// How often a round is tried that is disturbed each time.
+const MAX_REPEATED: usize = 10;
 /// After so many failed rounds it is enough.
 const MAX_FAILED: usize = 3;
 /// How long clients push at the most: what they leave has to be worked off.
@@ -47,10 +49,14 @@ fn rounds_of_random_faults_lose_nothing() {
     let next = AtomicU64::new(first);
     let summary = Mutex::new(Summary::new(seed));
     let lanes = random::number("LANES").unwrap_or(LANES).min(end - first);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| run_lane(seed, &next, end, &summary));
-        }
+        scope.spawn(|| watch_for_stops(&is_over));
+        let lane = || run_lane(seed, &next, end, &summary);
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let ended: Vec<_> = lanes.into_iter().map(|lane| lane.join()).collect();
+        is_over.store(true, Ordering::Relaxed);
+        assert!(ended.iter().all(Result::is_ok), "a lane has ended early");
     });
     let summary = summary.into_inner().unwrap();
     println!("{summary}");
@@ -58,29 +64,56 @@ fn rounds_of_random_faults_lose_nothing() {
 }
 
 fn run_lane(seed: u64, next: &AtomicU64, end: u64, summary: &Mutex<Summary>) {
-    let mut server = MariaDb::start();
+    let mut server = None;
     loop {
         let round = next.fetch_add(1, Ordering::Relaxed);
         if round >= end || summary.lock().unwrap().failed.len() >= MAX_FAILED {
             return;
         }
-        let began = Instant::now();
-        let ran = catch_unwind(AssertUnwindSafe(|| run_round(seed, round, &server)));
+        let (account, took) = (0..MAX_REPEATED)
+            .find_map(|_| {
+                let stops = STOPS.load(Ordering::SeqCst);
+                let began = Instant::now();
+                let ran = catch_unwind(AssertUnwindSafe(|| {
+                    run_round(seed, round, server.get_or_insert_with(MariaDb::start))
+                }));
+                if ran.is_err() {
+                    // However the round left it.
+                    server = None;
+                }
+                let is_disturbed = ran.is_err() && STOPS.load(Ordering::SeqCst) != stops;
+                if is_disturbed {
+                    println!("round {round} is repeated: this process was stopped meanwhile");
+                }
+                (!is_disturbed).then(|| (ran.ok(), began.elapsed()))
+            })
+            .unwrap_or_default();
         let mut summary = summary.lock().unwrap();
-        match ran {
-            Ok(account) => summary.add(account, began.elapsed()),
-            Err(_) => {
+        match account {
+            Some(account) => summary.add(account, took),
+            None => {
                 let failed = format!("round {round} (again: SEED={seed} ROUND={round})");
                 println!("FAILED: {failed}");
                 summary.failed.push(failed);
-                drop(summary);
-                // However the round left it.
-                server = MariaDb::start();
-                continue;
             }
         }
         if summary.rounds.is_multiple_of(20) {
             println!("{}", summary.progress());
+        }
+    }
+}
+
+/// How often this process was stopped itself, the worker, the proxies and the clients with it. A
+/// round that fails meanwhile says nothing about the daemon.
+static STOPS: AtomicU64 = AtomicU64::new(0);
+
+/// Counts the stops: a short sleep that takes long.
+fn watch_for_stops(is_over: &AtomicBool) {
+    while !is_over.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        std::thread::sleep(Duration::from_millis(50));
+        if began.elapsed() > Duration::from_secs(2) {
+            STOPS.fetch_add(1, Ordering::SeqCst);
         }
     }
 }

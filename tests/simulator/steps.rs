@@ -78,14 +78,15 @@ fn step(world: &mut World, random: &mut Random) {
     let node = random.below(2);
     let luck = Luck::draw(random, PERCENT_UNLUCKY);
     match random.below(100) {
-        0..15 => world.push(random, luck),
-        15..35 => world.grab(node, random.below(6) + 1, luck),
-        35..65 => world.finish(node, random),
-        65..80 => world.settle(node, luck),
+        // Few, so that the queue is short and a retried job soon has its turn.
+        0..7 => world.push(random, luck),
+        7..32 => world.grab(node, random.below(10) + 1, luck),
+        32..62 => world.finish(node, random),
+        62..80 => world.settle(node, luck),
         80..88 => world.recover(node, luck),
         88..90 => world.put_back(node, luck),
-        90..94 => world.lose(node, random.chance(50)),
-        94..96 => world.crash(node),
+        90..93 => world.lose(node, random.chance(50)),
+        93..94 => world.crash(node),
         _ => world.look(node),
     }
 }

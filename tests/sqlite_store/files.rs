@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 
 use rusqlite::Connection;
 
@@ -11,6 +12,9 @@ use crate::support::http;
 use crate::support::wait::{SOON, until};
 
 use super::tools::{assert_refused, deferred, on, push, push_when_possible};
+
+const MEANS: &str = "which needs `unshare` and a system that lets anybody have a user namespace; \
+                     the same without mounting is in tests/faults/resources.rs";
 
 /// A daemon's end at its start: exit code 2 and a message about the file.
 #[track_caller]
@@ -186,9 +190,12 @@ fn a_removed_log_is_made_anew_and_nothing_is_lost() {
 
 /// Runs the rest of its arguments in a mount namespace of its own, after `sh -c` of the first.
 fn in_namespace(script: &str) -> Vec<String> {
+    const UNSHARE: [&str; 4] = ["unshare", "--user", "--map-root-user", "--mount"];
+    let tried = Command::new(UNSHARE[0]).args(&UNSHARE[1..]).arg("true").output();
+    let is_allowed = tried.as_ref().is_ok_and(|output| output.status.success());
+    assert!(is_allowed, "this test mounts a small disk for the daemon alone, {MEANS}: {tried:?}");
     let script = format!("{script} && exec \"$@\"");
-    let words = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
-    words.map(str::to_owned).to_vec()
+    [&UNSHARE[..], &["sh", "-c", &script, "sh"]].concat().into_iter().map(str::to_owned).collect()
 }
 
 #[test]
