@@ -12,23 +12,30 @@ use crate::support::nodes::{define, wait_until_primary};
 use crate::support::random::{self, Random};
 use crate::support::wait::SOON;
 
-/// How often a node is killed where `ROUNDS` says nothing.
-const FEW_ROUNDS: u64 = 6;
+/// How often a node is killed until all is accounted for.
+const KILLS: usize = 6;
 const QUEUE: &str = "q";
 
 #[test]
 fn kills_at_random_moments_lose_nothing_and_repeat_what_was_in_hand() {
     let mut random = Random::seeded();
+    // `make soak` counts rounds of a second or so.
+    for _ in 0..random::number("ROUNDS").unwrap_or(0).div_ceil(100).max(1) {
+        kill_and_account(&mut random);
+    }
+}
+
+fn kill_and_account(random: &mut Random) {
     let server = mariadb::shared();
     let store = Store::Mysql(server, server.create_database());
     let mut fleet = Fleet::start(store, 2, &[QUEUE]);
     define(fleet.daemon(0), QUEUE, r#"{"max_workers":10,"polling_interval":50}"#);
     wait_until_primary(fleet.daemon(0), QUEUE);
     let ledger = mix::ledger();
-    let clients = Clients::start(&mut random, &ledger, &fleet.addresses, &fleet.queues);
+    let clients = Clients::start(random, &ledger, &fleet.addresses, &fleet.queues);
     // How many kills found a job in hand.
     let mut in_hand: BTreeMap<String, usize> = BTreeMap::new();
-    for _ in 0..random::number("ROUNDS").unwrap_or(FEW_ROUNDS) {
+    for _ in 0..KILLS {
         let before = ledger.deliveries().len();
         ledger.wait_for_count(before + 10, SOON);
         std::thread::sleep(Duration::from_millis(random.within(0..=300)));
