@@ -13,13 +13,18 @@ const MAX_BODY_SIZE: usize = 1000;
 
 const REQUESTS: [&[u8]; 9] = [
     b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"POST /job/c?x=%20 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-    b"PUT /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2;a=\"b\"\r\n{}\r\n0\r\nX: y\r\n\r\n",
-    b"PUT /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n01\r\n}\r\n00\r\n\r\n",
+    b"POST /job/c?x=%20 HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}\
+      GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"PUT /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+      2;a=\"b\"\r\n{}\r\n0\r\nX: y\r\n\r\n",
+    b"PUT /q HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+      1\r\n{\r\n01\r\n}\r\n00\r\n\r\n",
     b"GET http://elsewhere:1/version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nHost: h\r\nConnection: close, x\r\n\r\n",
-    b"\r\n\r\nDELETE /queue/%2f HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    b"\r\n\r\nDELETE /queue/%2f HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n\
+      Content-Length: 0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n\
+      0\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 ];
 
@@ -109,7 +114,7 @@ fn check_head<'a>(target: &str, headers: impl Iterator<Item = (&'a str, &'a str)
 fn bodies_of_pushes_are_read_or_refused() {
     let corpus: [&[u8]; 8] = [
         br#"{"url":"http://h/","payload":{"a":[1.50,null,"x"]},"run_after":5,"timeout":60}"#,
-        br#"{"URL":"https://u:p@[::1]:8/?q#f","payload":"\ud83d\ude00\ud800\u0000","max_retries":3}"#,
+        br#"{"URL":"https://u:p@[::1]:8/?q#f","payload":"\ud83d\ude00\ud800\u0000","timeout":3}"#,
         br#"{"url":"http://h","url":"http://i","retry_delay":4294967295,"x":{"y":[[[[]]]]}}"#,
         br#" {"url" : "http:\/\/h\/" , "payload" : null } "#,
         br#"{"url":"http://h/","payload":18446744073709551616e-400,"timeout":-1}"#,
