@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use fireworq::job::{Failure, Job, JobId};
+use fireworq::job::{Failure, Job, JobChanges, JobId};
 use fireworq::queue_definition::{QueueDefinition, Routing};
 use fireworq::store::{
-    Campaign, Definitions, Direction, FailureOrder, Holder, Inspection, Jobs, Lease, Listing, Page,
-    Push, Pushed, QueueName, Revision, Settled, Settlement, Snapshot, Store, StoreError, Token,
+    Backlog, Campaign, Definitions, Direction, FailureHead, FailureLog, FailureOrder, Holder,
+    Inspection, Jobs, Lease, Listing, Page, Push, Pushed, QueueName, RetryBatch, Revision, Settled,
+    Settlement, Snapshot, Store, StoreError, Token,
 };
 use fireworq::wake::Wake;
 
@@ -34,6 +35,8 @@ struct Shared {
     is_well: AtomicBool,
     failed_calls: AtomicUsize,
     lost_leases: AtomicUsize,
+    /// Held while new jobs are stored as grabbed, and while a lease is taken away.
+    pushing_grabbed: Mutex<()>,
     /// How many times a lease was taken away while the job of this payload was grabbed.
     at_risk: Mutex<BTreeMap<Vec<u8>, usize>>,
 }
@@ -46,6 +49,7 @@ impl Failing {
             is_well: AtomicBool::new(false),
             failed_calls: AtomicUsize::new(0),
             lost_leases: AtomicUsize::new(0),
+            pushing_grabbed: Mutex::default(),
             at_risk: Mutex::default(),
         }))
     }
@@ -151,12 +155,13 @@ struct FailingCampaign {
 }
 
 impl Campaign for FailingCampaign {
-    /// Called by the thread that grabs, so that nothing is grabbed meanwhile.
+    /// Called by the thread that grabs, so that nothing is grabbed meanwhile but by a push.
     fn lease(&self) -> Option<Arc<dyn Lease>> {
         let mut inner = lock(&self.inner);
         let lease = inner.as_ref()?.lease();
         if lease.is_some() && self.shared.loses_lease() {
             self.shared.lost_leases.fetch_add(1, Ordering::SeqCst);
+            let _nothing_is_pushed = lock(&self.shared.pushing_grabbed);
             let in_hand = self.shared.inner.jobs(&self.queue, Listing::Grabbed, &ALL).unwrap();
             for job in in_hand {
                 *lock(&self.shared.at_risk).entry(job.payload).or_default() += 1;
@@ -189,6 +194,11 @@ impl Lease for FailingLease {
         self.shared.call(|| self.inner.grab(room))
     }
 
+    fn push_grabbed(&self, batch: &[Push]) -> Result<Option<Vec<Pushed>>> {
+        let _not_while_it_is_lost = lock(&self.shared.pushing_grabbed);
+        self.shared.call(|| self.inner.push_grabbed(batch))
+    }
+
     fn recover(&self, known: &dyn Fn(JobId, Token) -> bool) -> Result<u64> {
         self.shared.call(|| self.inner.recover(known))
     }
@@ -211,8 +221,32 @@ impl Inspection for Failing {
         self.0.inner.delete_job(queue, id)
     }
 
+    fn backlogs(&self, queues: &[QueueName], most: u64) -> Result<Vec<Option<Backlog>>> {
+        self.0.inner.backlogs(queues, most)
+    }
+
+    fn holder(&self, queue: &str) -> Result<Option<Holder>> {
+        self.0.inner.holder(queue)
+    }
+}
+
+impl FailureLog for Failing {
     fn failures(&self, queue: &str, order: FailureOrder, page: &Page) -> Result<Vec<Failure>> {
         self.0.inner.failures(queue, order, page)
+    }
+
+    fn failure_heads(
+        &self,
+        queue: &str,
+        order: FailureOrder,
+        page: &Page,
+        with_results: bool,
+    ) -> Result<Vec<FailureHead>> {
+        self.0.inner.failure_heads(queue, order, page, with_results)
+    }
+
+    fn failures_by_id(&self, queue: &str, ids: &[u64]) -> Result<Vec<Failure>> {
+        self.0.inner.failures_by_id(queue, ids)
     }
 
     fn failure(&self, queue: &str, id: u64) -> Result<Option<Failure>> {
@@ -223,8 +257,20 @@ impl Inspection for Failing {
         self.0.inner.delete_failure(queue, id)
     }
 
-    fn holder(&self, queue: &str) -> Result<Option<Holder>> {
-        self.0.inner.holder(queue)
+    fn delete_failures(&self, queue: &str, ids: &[u64]) -> Result<u64> {
+        self.0.inner.delete_failures(queue, ids)
+    }
+
+    fn retry_failures(&self, queue: &str, ids: &[u64], changes: &JobChanges) -> Result<RetryBatch> {
+        self.0.inner.retry_failures(queue, ids, changes)
+    }
+
+    fn oldest_failures(&self, queue: &str, limit: usize) -> Result<Vec<(u64, u64)>> {
+        self.0.inner.oldest_failures(queue, limit)
+    }
+
+    fn failures_beyond(&self, queue: &str, keep: u64, limit: u64) -> Result<u64> {
+        self.0.inner.failures_beyond(queue, keep, limit)
     }
 }
 

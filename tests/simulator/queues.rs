@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fireworq::config::{self, Command, Settings};
 use fireworq::dispatch::Dispatcher;
-use fireworq::intake::Intake;
+use fireworq::intake::{Entry, Express, Intake};
 use fireworq::job::NewJob;
 use fireworq::logs::Logs;
 use fireworq::queue::{Queue, Services};
@@ -49,7 +49,7 @@ struct Node {
     store: Failing,
     intake: Intake,
     settler: Settler,
-    queue: Queue,
+    queue: Arc<Queue>,
     dispatcher: Arc<Dispatcher>,
     logs: Logs,
 }
@@ -111,12 +111,14 @@ fn push(node: &Node, worker: &Worker, books: &Arc<Mutex<Books>>, number: usize) 
         max_retries: 10,
     };
     let books = Arc::clone(books);
-    let done = move |_, result: Result<_, _>| {
+    let done = move |_: &Push, result: Result<_, _>| {
         let mut books = books.lock().unwrap();
         let keys = if result.is_ok() { &mut books.acknowledged } else { &mut books.unknown };
         keys.insert(key);
     };
-    node.intake.push(Push { queue: QueueName::from(QUEUE), job }, Box::new(done));
+    let push = Push { queue: QueueName::from(QUEUE), job: Arc::new(job) };
+    let express = Some(Arc::clone(&node.queue) as Arc<dyn Express>);
+    node.intake.push(Entry { push, express, done: Box::new(done) });
 }
 
 fn account(
@@ -167,7 +169,7 @@ impl Node {
             queue_log: Arc::clone(&logs.queue),
             defaults: QueueDefaults { polling_interval_ms: 20, max_workers: 4 },
         };
-        let queue = Queue::start(definition(), services, None).unwrap();
+        let queue = Arc::new(Queue::start(definition(), services, None).unwrap());
         let intake = Intake::start(shared).unwrap();
         Node { store, intake, settler, queue, dispatcher, logs }
     }

@@ -124,7 +124,7 @@ impl World {
                     retry_delay_s: 0,
                     max_retries: u32::try_from(random.below(4)).unwrap(),
                 };
-                Push { queue: QueueName::from(QUEUE), job }
+                Push { queue: QueueName::from(QUEUE), job: job.into() }
             })
             .collect();
         let Some(answers) = luck.answer(|| self.store.push(&batch)) else { return };
