@@ -104,7 +104,8 @@ fn a_permanent_failure_is_counted(store: Store) {
     queue.push(&json!({"url": worker.url("/"), "max_retries": 9}));
     until("it has failed", SOON, || totals(&queue.stats()) == [1, 1, 0, 1, 1, 1]);
     let elapsed_ms = queue.stat("total_elapsed");
-    assert!((50..20_000).contains(&elapsed_ms), "{elapsed_ms}");
+    // By two clocks, each in whole milliseconds.
+    assert!((48..20_000).contains(&elapsed_ms), "{elapsed_ms}");
 }
 
 fn busy_workers_are_counted(store: Store) {
