@@ -1,6 +1,12 @@
 # The project's commands. `make` alone lists them.
 
 CARGO ?= cargo
+CARGO_HOME ?= $(HOME)/.cargo
+
+# A release is the same, byte for byte, wherever its sources lie: it holds none of this machine's paths.
+RELEASE = RUSTFLAGS="$$RUSTFLAGS --remap-path-prefix=$(CURDIR)=. --remap-path-prefix=$(CARGO_HOME)=cargo" \
+	CFLAGS="$$CFLAGS -ffile-prefix-map=$(CURDIR)=. -ffile-prefix-map=$(CARGO_HOME)=cargo" \
+	$(CARGO)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test api-test soak lint bench docs screenshots build
@@ -47,7 +53,7 @@ lint: ## check formatting, lints, documentation, layering, generated pages, and 
 
 bench: ## measure pushes, deliveries and latencies on each store
 	sh tests/support/ensure.sh mariadbd mariadb-server
-	$(CARGO) bench --locked --bench throughput -- $(ARGS)
+	$(RELEASE) bench --locked --bench throughput -- $(ARGS)
 
 docs: ## make the generated pages anew
 	UPDATE_DOCS=1 $(CARGO) test --locked --test generated_docs
@@ -60,4 +66,4 @@ screenshots: ## take the documentation's pictures of the console anew
 	pngquant --force --ext .png --strip 64 doc/images/console-*.png
 
 build: ## build the daemon: target/release/fireworq
-	$(CARGO) build --release --locked --bin fireworq
+	$(RELEASE) build --release --locked --bin fireworq

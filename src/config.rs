@@ -142,6 +142,9 @@ settings! {
     repository_mysql_dsn: DsnText, "DSN" = "";
     /// The DSN for the jobs of all queues, where it is not `mysql_dsn`.
     queue_mysql_dsn: DsnText, "DSN" = "";
+    /// A file that holds the password of DSNs without one, which so stands neither in a command
+    /// line nor in the environment. A line break at its end is not part of it.
+    mysql_password_file: String, "FILE" = "";
     /// Which store keeps the jobs: `mysql`; `sqlite`, a file of this machine; or `in-memory`, which
     /// keeps nothing over a restart.
     driver: Driver, "DRIVER" = ("`mysql` if a DSN is set, else `sqlite`", default_driver);

@@ -29,6 +29,7 @@ pub mod session;
 mod settle;
 mod transfer;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,14 +61,18 @@ impl MySqlStore {
     /// The store of the databases that the settings name. They need not be reachable yet.
     ///
     /// # Errors
-    /// A DSN cannot be understood, a file that it needs cannot be read, or the system has no more
+    /// A DSN cannot be understood, a file that is needed cannot be read, or the system has no more
     /// threads or descriptors.
     pub fn open(settings: &Settings) -> Result<MySqlStore, ConfigError> {
         let lease_time = Duration::from_secs(settings.mysql_lease_time.max(1).into());
         let tls_ca = Some(Path::new(&settings.mysql_tls_ca)).filter(|path| *path != Path::new(""));
+        let password = password_in(&settings.mysql_password_file)?;
         let connector = |text: &str, whose: &str| {
-            let dsn = Dsn::parse(text)
+            let mut dsn = Dsn::parse(text)
                 .map_err(|error| ConfigError(format!("the DSN of the {whose}: {error}")))?;
+            if dsn.password.is_empty() {
+                dsn.password.clone_from(&password);
+            }
             Connector::new(&dsn, lease_time, tls_ca).map(Arc::new)
         };
         let queue_connector = connector(settings.queue_dsn(), "queues")?;
@@ -87,6 +92,22 @@ impl MySqlStore {
         .map_err(|error| ConfigError(format!("cannot stand for queues: {error}")))?;
         Ok(MySqlStore { repository, queues, elector })
     }
+}
+
+/// The password in the file of the setting `mysql_password_file`; empty where that names none.
+fn password_in(path: &str) -> Result<String, ConfigError> {
+    if path.is_empty() {
+        return Ok(String::new());
+    }
+    let refuse =
+        |reason: &dyn fmt::Display| ConfigError(format!("mysql_password_file {path}: {reason}"));
+    let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    if password.is_empty() {
+        return Err(refuse(&"it holds no password"));
+    }
+    Ok(password.to_owned())
 }
 
 impl Store for MySqlStore {

@@ -2,6 +2,8 @@
 
 use std::process::{Command, Stdio};
 
+use mysql::prelude::Queryable;
+
 use crate::node::Node;
 use crate::stores::Store;
 use crate::support::daemon::Options;
@@ -246,6 +248,44 @@ fn a_refused_login_is_told_without_the_password() {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(!answer.text().contains("s3cr3t"), "{}", answer.text());
     assert!(!node.get("/settings").text().contains("s3cr3t"));
+}
+
+#[test]
+fn the_password_comes_from_a_file() {
+    let server = crate::support::mariadb::shared();
+    let database = server.create_database();
+    let name = &database.name;
+    let mut root = server.conn();
+    for statement in [
+        format!("CREATE USER {name}@'%' IDENTIFIED BY 's3cr3t:/@ '"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON {name}.* TO {name}@'%'"),
+    ] {
+        root.query_drop(statement).unwrap();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "s3cr3t:/@ \n").unwrap();
+    let dsn = database.dsn().replace("root@", &format!("{name}@"));
+    let path = file.to_str().unwrap();
+    let node = Node::new(Options::on(&dsn).flag("mysql-password-file", path).start());
+    assert_eq!(node.put("/queue/q", "{}").status, 200, "{}", node.errors());
+    let shown = node.get("/settings");
+    assert_eq!(shown.json()["mysql_password_file"], path);
+    assert!(!shown.text().contains("s3cr3t") && !node.errors().contains("s3cr3t"));
+    // A password in the DSN wins.
+    let wrong = dsn.replace(&format!("{name}@"), &format!("{name}:wrong@"));
+    let node = Node::new(Options::on(&wrong).flag("mysql-password-file", path).start());
+    until("the refusal is told", SOON, || node.errors().contains("Access denied"));
+    let refused = |expected: &str| {
+        let flag = format!("--mysql-password-file={path}");
+        let ended = run(&["--mysql-dsn", &dsn, &flag, "--bind=127.0.0.1:0"], &[]);
+        assert_eq!(ended.code, 2, "{}", ended.errors);
+        assert!(ended.errors.contains(path) && ended.errors.contains(expected), "{}", ended.errors);
+    };
+    std::fs::write(&file, "\r\n").unwrap();
+    refused("it holds no password");
+    std::fs::remove_file(&file).unwrap();
+    refused("No such file");
 }
 
 /// The reason of an end stands in the error log too, where that is a file.
