@@ -1,4 +1,4 @@
-//! The generated pages are what the code says. `make docs` makes them anew.
+//! The generated pages and files are what the code says. `make docs` makes them anew.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,6 +7,15 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+
+#[path = "generated_docs"]
+mod files {
+    pub mod completion;
+    pub mod default_file;
+    pub mod man_page;
+    pub mod packaged;
+}
+use files::{completion, default_file, man_page};
 
 fn check(path: &str, generated: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
@@ -32,6 +41,23 @@ fn the_list_of_metrics_is_up_to_date() {
     let generated =
         format!("{before}by `make docs`. -->\n\n{list}<!-- End of the generated part. -->{after}");
     check("doc/monitoring.md", &generated);
+}
+
+#[test]
+fn the_manual_page_is_up_to_date() {
+    check("packaging/man/fireworq.8", &man_page::generate());
+}
+
+#[test]
+fn the_settings_of_the_service_are_up_to_date() {
+    check("packaging/default/fireworq", &default_file::generate());
+}
+
+#[test]
+fn the_completions_are_up_to_date() {
+    check("packaging/completion/bash/fireworq", &completion::bash());
+    check("packaging/completion/zsh/_fireworq", &completion::zsh());
+    check("packaging/completion/fish/fireworq.fish", &completion::fish());
 }
 
 #[test]

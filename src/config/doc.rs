@@ -6,7 +6,7 @@ use super::{Command, Default, Setting, TABLE};
 
 impl Setting {
     /// The default in words: the value in backquotes, or the rule, or nothing.
-    fn default_in_words(&self) -> String {
+    pub fn default_in_words(&self) -> String {
         match self.default {
             Default::Fixed("") => String::new(),
             Default::Fixed(text) => format!("`{text}`"),
@@ -15,7 +15,7 @@ impl Setting {
     }
 
     /// The doc as one paragraph.
-    fn paragraph(&self) -> String {
+    pub fn paragraph(&self) -> String {
         self.doc.lines().map(str::trim).collect::<Vec<_>>().join(" ").trim().to_owned()
     }
 }
