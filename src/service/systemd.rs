@@ -5,18 +5,9 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// It takes requests. To be said again after [`reloading`].
+/// It takes requests.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
-}
-
-/// It is about to reopen its logs.
-pub fn reloading() {
-    // `Type=notify-reload` asks for the time with it.
-    match NotifyState::monotonic_usec_now() {
-        Ok(time) => tell(&[NotifyState::Reloading, time]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
 }
 
 /// It is about to end.

@@ -36,7 +36,7 @@ const PACKAGED: &[Packaged] = &[
     set("sqlite_path", "/var/lib/fireworq/fireworq.db", ""),
     set("access_log", "/var/log/fireworq/access.log", ""),
     set("queue_log", "/var/log/fireworq/queue.log", ""),
-    set("queue_log_max_field_size", "4096", ""),
+    set("queue_log_max_field_size", "2048", ""),
     note("error_log", "There the journal takes it."),
     note("shutdown_timeout", "The unit's TimeoutStopSec (45 s) has to be longer."),
 ];
