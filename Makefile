@@ -9,7 +9,7 @@ RELEASE = RUSTFLAGS="$$RUSTFLAGS --remap-path-prefix=$(CURDIR)=. --remap-path-pr
 	$(CARGO)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test api-test soak lint bench docs screenshots build
+.PHONY: help run demo test api-test soak lint bench docs screenshots build deb test-package install
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,3 +67,19 @@ screenshots: ## take the documentation's pictures of the console anew
 
 build: ## build the daemon: target/release/fireworq
 	$(RELEASE) build --release --locked --bin fireworq
+
+BINARY = target/release/fireworq
+
+deb: build ## make the Debian package: target/fireworq_VERSION_ARCH.deb
+	sh packaging/deb.sh $(BINARY)
+
+test-package: deb ## try the Debian package in a systemd of its own; needs root, installs what it uses
+	sh packaging/test/run.sh $(BINARY)
+
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+
+install: ## copy the daemon that `make build` built to DESTDIR, below PREFIX (/usr/local)
+	@test -x $(BINARY) || { echo "$(BINARY) is missing: run make build first" >&2; exit 1; }
+	sh packaging/install.sh "$(BINARY)" "$(DESTDIR)" "$(PREFIX)" "$(SYSCONFDIR)" "$(UNITDIR)"
