@@ -29,6 +29,8 @@ complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l config-refresh
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l queue-default -x -d 'The queue of jobs whose category has no routing'
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l queue-default-polling-interval -x -d 'The polling interval of queues that do not say, in milliseconds'
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l queue-default-max-workers -x -d 'The number of workers of queues that do not say'
+complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l failure-log-max-age -x -d 'How long a failure stays in the failure log of its queue, in seconds'
+complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l failure-log-max-count -x -d 'How many failures the failure log of a queue keeps, the latest ones'
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l dispatch-keep-alive -x -a 'true false' -d 'Whether connections to workers are kept open between jobs'
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l dispatch-max-conns-per-host -x -d 'Idle connections kept for each worker host'
 complete -c fireworq -n 'not __fish_seen_subcommand_from copy' -l dispatch-idle-conn-timeout -x -d 'How long an idle connection to a worker is kept, in seconds'
