@@ -1,6 +1,7 @@
 //! Listings of jobs and failures: order, pages, parameters.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -182,6 +183,9 @@ fn failures_have_two_orders(store: Store) {
     // The first job fails last.
     let held = Held::start(|_| failure());
     let slow = queue.push(&json!({ "url": held.url("/") }));
+    // The others are created in a later millisecond; within one the failures' ids would decide.
+    let pushed_at = Instant::now();
+    until("the clock goes on", SOON, || pushed_at.elapsed() > Duration::from_millis(5));
     let fast = queue.push_burst(&vec![json!({ "url": worker.url("/") }); 12]);
     queue.failures(12);
     held.let_go();
