@@ -45,7 +45,8 @@ fn wait_until_backup(database: &Database) {
     }
 }
 
-fn wait_until_primary(daemon: &Daemon) {
+/// Waits until a node leads the queue called `default`, whose tables are there by then.
+pub fn wait_until_primary(daemon: &Daemon) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while http::get(daemon.address(), "/queue/default/stats").json()["active_nodes"] != 1 {
         assert!(Instant::now() < deadline, "the node does not become primary");

@@ -33,13 +33,26 @@ pub struct Pushed {
     /// When the first push was sent.
     pub start: Instant,
     duration: Duration,
-    /// For each push, in milliseconds.
+    /// For each push, in milliseconds; one client's after the other's.
     pub latencies_ms: Vec<f64>,
+    /// How many pushes each client made.
+    counts: Vec<usize>,
 }
 
 impl Pushed {
     pub fn per_second(&self) -> f64 {
         self.latencies_ms.len() as f64 / self.duration.as_secs_f64()
+    }
+
+    /// The p99 of the client for which it is worst, in milliseconds.
+    pub fn worst_p99_ms(&self) -> f64 {
+        let mut rest = self.latencies_ms.as_slice();
+        let p99s = self.counts.iter().filter(|count| **count > 0).map(|&count| {
+            let (its, others) = rest.split_at(count);
+            rest = others;
+            percentile(its, 0.99)
+        });
+        p99s.fold(0.0, f64::max)
     }
 }
 
@@ -59,13 +72,14 @@ impl Load<'_> {
     pub fn run(&self, daemon: SocketAddr, worker: &str) -> Pushed {
         let next = AtomicUsize::new(0);
         let start = Instant::now();
-        let latencies_ms = std::thread::scope(|scope| {
+        let by_client: Vec<Vec<f64>> = std::thread::scope(|scope| {
             let clients: Vec<_> = (0..self.clients)
                 .map(|_| scope.spawn(|| self.push_all(daemon, worker, &next, start)))
                 .collect();
-            clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+            clients.into_iter().map(|client| client.join().unwrap()).collect()
         });
-        Pushed { start, duration: start.elapsed(), latencies_ms }
+        let counts = by_client.iter().map(Vec::len).collect();
+        Pushed { start, duration: start.elapsed(), latencies_ms: by_client.concat(), counts }
     }
 
     fn push_all(

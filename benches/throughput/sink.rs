@@ -74,6 +74,14 @@ impl Sink {
         self.arrivals.lock().unwrap().iter().map(|arrival| arrival.at).max().unwrap()
     }
 
+    /// When each job arrived, in the order of the arrivals.
+    pub fn arrivals(&self) -> Vec<Instant> {
+        let mut arrivals: Vec<Instant> =
+            self.arrivals.lock().unwrap().iter().map(|arrival| arrival.at).collect();
+        arrivals.sort_unstable();
+        arrivals
+    }
+
     pub fn latencies_ms(&self) -> Vec<f64> {
         self.arrivals.lock().unwrap().iter().map(|arrival| arrival.latency_ms).collect()
     }
