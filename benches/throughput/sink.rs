@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::load::{content_length, now_ns};
 
 const ANSWER: &[u8] =
-    b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{\"status\":\"success\",\"message\":\"\"}\n";
+    b"HTTP/1.1 200 OK\r\nContent-Length: 33\r\n\r\n{\"status\":\"success\",\"message\":\"\"}";
 
 /// A running worker. Its threads end with the process.
 pub struct Sink {
