@@ -164,7 +164,7 @@ statements! {
     /// Locks, and what only the primary does to rows.
     LEASE: LeaseStatements = "lease.sql" {
         set_wait_timeout, database, take_locks, own_locks, release_locks, wait_for_lock,
-        lock_holder, session_host, may_push_grabbed, due_jobs, grab_jobs, jobs_grabbed_by,
+        lock_holder, session_host, may_push_grabbed, any_due, due_jobs, grab_jobs, jobs_grabbed_by,
         grabbed_jobs, recover_jobs, put_back_jobs,
     }
 }

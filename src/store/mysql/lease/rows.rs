@@ -37,6 +37,8 @@ pub(super) struct QueueLease {
     given_up: AtomicBool,
     /// How many due jobs the next statement asks for at most.
     fitting: AtomicUsize,
+    /// Whether the last grab found nothing: then the next one has a cheap look first.
+    was_idle: AtomicBool,
     pool: Arc<Pool>,
 }
 
@@ -45,7 +47,8 @@ impl QueueLease {
         let tables = Tables::of(&queue);
         let given_up = AtomicBool::new(false);
         let fitting = AtomicUsize::new(FIRST_BATCH);
-        QueueLease { queue, tables, token, fence, given_up, fitting, pool }
+        let was_idle = AtomicBool::new(false);
+        QueueLease { queue, tables, token, fence, given_up, fitting, was_idle, pool }
     }
 
     /// Ends it, while the session and its other leases go on.
@@ -77,6 +80,13 @@ impl QueueLease {
             batch.is_last = true;
         }
         Ok(batch)
+    }
+
+    /// Whether a job is due, as far as a look at the key tells.
+    fn any_due(&self) -> Result<bool, StoreError> {
+        let statement = LEASE.any_due.on(&self.tables);
+        let rows: Vec<Option<bool>> = self.pool.with(|session| session.query_rows(&statement))?;
+        Ok(rows == [Some(true)])
     }
 
     /// The due jobs that come first, as far as they fit into memory.
@@ -172,6 +182,9 @@ impl Lease for QueueLease {
 
     fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError> {
         self.ensure_held()?;
+        if self.was_idle.load(Ordering::Relaxed) && !self.any_due()? {
+            return Ok(Vec::new());
+        }
         let mut jobs = Vec::new();
         let mut space = BYTES_A_GRAB;
         while jobs.len() < room {
@@ -189,6 +202,7 @@ impl Lease for QueueLease {
                 Err(_) => break,
             }
         }
+        self.was_idle.store(jobs.is_empty(), Ordering::Relaxed);
         if let Err(ended) = self.ensure_held() {
             // Nobody knows these jobs, so the sooner they wait again the better. Where that fails,
             // the successor recovers them.
