@@ -1,19 +1,23 @@
 //! The backlogs of all queues as `/metrics` tells them, without waiting long for the store.
 //!
-//! The thread `backlogs` counts whenever somebody asks, and only then. Who asks waits a moment for
-//! the new count, and gets the last one if the store takes longer, as long as that one still says
-//! something.
+//! The thread `backlogs` counts whenever somebody asks, and every few seconds as long as somebody
+//! asks now and then. Who asks waits a moment for the new count, and gets the last one if the store
+//! takes longer, as long as that one still says something.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::store::{Backlog, QueueName, StoreError};
 use crate::wake::Wake;
 
-/// How long who asks waits for a new count.
+/// How long who asks waits for a new count where there is none yet.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// And where there is one: a scrape of hundreds of queues is over sooner than they are counted.
+const SHORT_PATIENCE: Duration = Duration::from_millis(10);
+/// How often is counted while somebody asks now and then, so that the last count is a recent one.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// How old a count may be that is still told.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
@@ -31,6 +35,14 @@ struct State {
     /// How often was counted, or tried.
     turns: u64,
     last: Option<Sample>,
+    asked_at: Option<Instant>,
+}
+
+impl State {
+    /// The last count, as long as it says something.
+    fn current(&self) -> Option<&Sample> {
+        self.last.as_ref().filter(|sample| sample.at.elapsed() <= MAX_AGE)
+    }
 }
 
 /// What was counted.
@@ -48,9 +60,9 @@ impl Sampler {
         Sampler { state: Mutex::default(), changed: Condvar::new(), wake, woken }
     }
 
-    /// Counts by `count` whenever asked, until the close. Runs on a thread of its own.
+    /// Counts by `count` until the close. Runs on a thread of its own.
     pub(super) fn run(&self, count: impl Fn() -> Result<Vec<(QueueName, Backlog)>, StoreError>) {
-        for () in &self.woken {
+        while self.wait() {
             let counted = count();
             let mut state = self.state();
             state.turns += 1;
@@ -63,20 +75,33 @@ impl Sampler {
         }
     }
 
+    /// Waits until there is a reason to count; answers whether there will be others.
+    fn wait(&self) -> bool {
+        let is_asked =
+            |asked_at: Option<Instant>| asked_at.is_some_and(|at| at.elapsed() < MAX_AGE);
+        if is_asked(self.state().asked_at) {
+            self.woken.recv_timeout(COUNT_EVERY) != Err(RecvTimeoutError::Disconnected)
+        } else {
+            self.woken.recv().is_ok()
+        }
+    }
+
     /// The backlogs now, or a little ago; `None` if the store has not told them for long.
     pub(super) fn latest(&self) -> Option<Sample> {
-        self.latest_within(PATIENCE)
+        let has_current = self.state().current().is_some();
+        self.latest_within(if has_current { SHORT_PATIENCE } else { PATIENCE })
     }
 
     fn latest_within(&self, patience: Duration) -> Option<Sample> {
-        let state = self.state();
+        let mut state = self.state();
+        state.asked_at = Some(Instant::now());
         let turns = state.turns;
         self.wake.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.wake();
         let (state, _) = self
             .changed
             .wait_timeout_while(state, patience, |state| state.turns == turns)
             .unwrap_or_else(PoisonError::into_inner);
-        state.last.clone().filter(|sample| sample.at.elapsed() <= MAX_AGE)
+        state.current().cloned()
     }
 
     /// Ends [`run`](Sampler::run).

@@ -132,7 +132,7 @@ metrics! {
         QUEUE_OLDEST_DUE: Gauge "fireworq_queue_oldest_due_age_seconds" in "seconds" ["queue"]
             "How long the job that waits longest has been due; 0 if none is.";
         BACKLOG_AGE: Gauge "fireworq_queue_backlog_age_seconds" in "seconds" []
-            "How long ago these were counted: over a second only if the store is slow.";
+            "How long ago these were counted: over some seconds only if the store is slow.";
     }
     "The store": {
         STORE_UP: Gauge "fireworq_store_up"  []
