@@ -36,8 +36,9 @@ SELECT (SELECT IS_USED_LOCK(?)) = (SELECT IS_USED_LOCK(?)) AND COALESCE(
 );
 
 -- name: any_due
--- NULL where nothing waits. Looked up while the statement is planned: what an idle queue costs.
-SELECT MIN(next_try) <= FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000) FROM {jobs} WHERE status = 'claimed';
+-- A number to tell the queue by. NULL where nothing waits. Looked up while the statement is planned.
+SELECT {rows: ?}, MIN(next_try) <= FLOOR(UNIX_TIMESTAMP(NOW(3)) * 1000) FROM {jobs}
+WHERE status = 'claimed';
 
 -- name: due_jobs
 SELECT job_id, category, url, payload, created_at, next_try, retry_count, retry_delay, fail_count,

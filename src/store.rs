@@ -29,6 +29,7 @@ pub mod sqlite;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{ConfigError, Driver, Settings};
 use crate::job::{Failure, Job, JobId, NewJob};
@@ -245,6 +246,13 @@ pub trait Lease: Send + Sync {
     /// Whether it still stands, by this node's own knowledge and clock. Cheap; asks nobody.
     /// Once false, never true again. To be looked at before each job is started.
     fn is_held(&self) -> bool;
+
+    /// Whether a [`grab`](Lease::grab) may find something, by a look at the store that is at most
+    /// `max_age` old. True where that is not known. It spares idle queues a grab each.
+    fn may_grab(&self, max_age: Duration) -> bool {
+        let _ = max_age;
+        true
+    }
 
     /// Takes up to `room` due jobs, oldest `next_try` first, then lowest id.
     ///

@@ -40,11 +40,14 @@ pub(super) fn run(queue: &Arc<Shared>, predecessor: Option<Arc<Queue>>, woken: &
         next_recovery: Instant::now(),
         pace: Pace { since: Instant::now(), finished: 0, ahead: 0 },
         store_is_well: true,
+        was_idle: false,
     };
     while !queue.is_stopping() {
         poller.follow(&*campaign);
         let until = Instant::now() + poller.serve();
-        let _ = threads::wait(|| woken.recv_deadline(until));
+        if threads::wait(|| woken.recv_deadline(until)).is_ok() {
+            poller.was_idle = false;
+        }
     }
     threads::wait(|| poller.stop(woken));
     queue.lease().take();
@@ -59,6 +62,8 @@ struct Poller<'a> {
     pace: Pace,
     /// So that an outage is logged when it begins, not at each poll.
     store_is_well: bool,
+    /// Whether the last grab found nothing, and nobody has said since that there is something.
+    was_idle: bool,
 }
 
 /// How fast the workers are.
@@ -121,9 +126,14 @@ impl Poller<'_> {
                 .inspect_err(|_| STORE.recover_errors.add(1))?;
             if recovered > 0 {
                 log::warn!(queue = &*queue.name; "{recovered} jobs put back to waiting");
+                self.was_idle = false;
             }
             self.next_recovery = Instant::now() + RECOVERY_INTERVAL;
             queue.lane.open();
+        }
+        let max_age = Duration::from_millis(u64::from(queue.limits().0) / 2);
+        if self.was_idle && !threads::wait(|| lease.may_grab(max_age)) {
+            return Ok(());
         }
         loop {
             let room = self.room();
@@ -143,6 +153,7 @@ impl Poller<'_> {
             let jobs =
                 threads::wait(|| lease.grab(room)).inspect_err(|_| STORE.grab_errors.add(1))?;
             let grabbed = jobs.len();
+            self.was_idle = grabbed == 0;
             self.hand_out(lease, jobs);
             if grabbed < room {
                 return Ok(());

@@ -1,5 +1,7 @@
 //! What the primary does to the rows of its queue.
 
+use std::time::Duration;
+
 use fireworq::job::JobId;
 use fireworq::store::StoreError;
 use mysql::prelude::Queryable;
@@ -37,6 +39,32 @@ fn jobs_are_grabbed_in_order_and_only_once_due() {
     assert_eq!((job.category.as_str(), job.url.as_str()), ("c", "http://h/"));
     assert_eq!((job.payload, job.created_at_ms, job.next_try_ms), (vec![0, 0xff], 7, 5));
     assert_eq!((job.retry_count, job.retry_delay_s, job.fail_count, job.timeout_s), (1, 2, 3, 4));
+}
+
+#[test]
+fn a_look_is_shared_by_idle_queues_as_long_as_it_is_young() {
+    let (database, mut conn) = database_with_queue(mariadb::shared());
+    conn.query_drop("CREATE TABLE `fireworq_jq(r)` LIKE `fireworq_jq(q)`").unwrap();
+    let node = Node::start(&database.dsn(), LONG);
+    let campaigns = ["q", "r"].map(|queue| node.campaign(queue));
+    let [one, other] = campaigns.each_ref().map(|campaign| granted(&**campaign));
+    let (now, ever) = (Duration::ZERO, Duration::from_secs(3600));
+    assert!(!one.may_grab(now) && !other.may_grab(now));
+    // The look that this asks for is one at both.
+    assert!(!one.may_grab(now));
+    put_job(&mut conn, 0);
+    conn.query_drop("INSERT INTO `fireworq_jq(r)` SELECT * FROM `fireworq_jq(q)`").unwrap();
+    assert!(!one.may_grab(ever) && !other.may_grab(ever), "an old answer is not remembered");
+    assert!(one.may_grab(now));
+    assert!(other.may_grab(ever), "the other asked lately, and was not looked at");
+    assert_eq!((one.grab(10).unwrap().len(), other.grab(10).unwrap().len()), (1, 1));
+    assert!(!one.may_grab(now) && !other.may_grab(ever));
+    // What is not due does not count, and a queue whose table is gone hears of it when it grabs.
+    put_job(&mut conn, u64::MAX >> 1);
+    assert!(!one.may_grab(now));
+    conn.query_drop("DROP TABLE `fireworq_jq(r)`").unwrap();
+    assert!(one.may_grab(now) && other.may_grab(now));
+    assert!(other.grab(1).is_err());
 }
 
 #[test]

@@ -89,6 +89,9 @@
 //! - silent: freed after `wait_timeout`; the lease was marked lost before
 //! - killed, restart: freed
 //!
+//! *The look of idle queues* (`look.rs`)
+//! - any: nothing has happened; each grabs then, and hears what is wrong
+//!
 //! *Grab: its SELECT*
 //! - any: nothing has happened
 //!
@@ -148,6 +151,7 @@ mod candidate;
 mod elector;
 mod hang_up;
 mod hold;
+mod look;
 mod name;
 mod rows;
 mod session;

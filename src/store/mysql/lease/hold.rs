@@ -15,6 +15,7 @@ use mysql::Error;
 use super::candidate::Candidate;
 use super::elector::Shared;
 use super::hang_up::HangUp;
+use super::look::Looks;
 use super::name::Naming;
 use super::rows::QueueLease;
 use super::session::{HoldSession, lost};
@@ -60,6 +61,7 @@ pub(super) struct Setup {
 /// What the thread owns.
 pub(super) struct Holding {
     setup: Setup,
+    looks: Arc<Looks>,
     seats: Vec<Seat>,
     session: Option<HoldSession>,
     /// When to try to open a session again, and how long to pause after that.
@@ -86,6 +88,7 @@ impl Holding {
     pub(super) fn new(setup: Setup) -> Holding {
         let now = Instant::now();
         Holding {
+            looks: Arc::new(Looks::new(Arc::clone(&setup.pool))),
             setup,
             seats: Vec::new(),
             session: None,
@@ -225,6 +228,7 @@ impl Holding {
                 self.setup.tokens.draw(),
                 session.fence_of(&lock),
                 Arc::clone(&self.setup.pool),
+                Arc::clone(&self.looks),
             )));
             seat.held = Some(lock);
         }

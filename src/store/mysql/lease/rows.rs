@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
 use super::LEASE;
+use super::look::Looks;
 use super::session::quoted;
 use super::standing::Fence;
 use crate::job::{Job, JobId, JobStatus};
@@ -37,18 +39,22 @@ pub(super) struct QueueLease {
     given_up: AtomicBool,
     /// How many due jobs the next statement asks for at most.
     fitting: AtomicUsize,
-    /// Whether the last grab found nothing: then the next one has a cheap look first.
-    was_idle: AtomicBool,
     pool: Arc<Pool>,
+    looks: Arc<Looks>,
 }
 
 impl QueueLease {
-    pub(super) fn new(queue: QueueName, token: Token, fence: Fence, pool: Arc<Pool>) -> QueueLease {
+    pub(super) fn new(
+        queue: QueueName,
+        token: Token,
+        fence: Fence,
+        pool: Arc<Pool>,
+        looks: Arc<Looks>,
+    ) -> QueueLease {
         let tables = Tables::of(&queue);
         let given_up = AtomicBool::new(false);
         let fitting = AtomicUsize::new(FIRST_BATCH);
-        let was_idle = AtomicBool::new(false);
-        QueueLease { queue, tables, token, fence, given_up, fitting, was_idle, pool }
+        QueueLease { queue, tables, token, fence, given_up, fitting, pool, looks }
     }
 
     /// Ends it, while the session and its other leases go on.
@@ -80,13 +86,6 @@ impl QueueLease {
             batch.is_last = true;
         }
         Ok(batch)
-    }
-
-    /// Whether a job is due, as far as a look at the key tells.
-    fn any_due(&self) -> Result<bool, StoreError> {
-        let statement = LEASE.any_due.on(&self.tables);
-        let rows: Vec<Option<bool>> = self.pool.with(|session| session.query_rows(&statement))?;
-        Ok(rows == [Some(true)])
     }
 
     /// The due jobs that come first, as far as they fit into memory.
@@ -180,11 +179,12 @@ impl Lease for QueueLease {
         !self.given_up.load(Ordering::Acquire) && self.fence.standing.stands()
     }
 
+    fn may_grab(&self, max_age: Duration) -> bool {
+        self.looks.any_due(self.token, &self.tables, max_age)
+    }
+
     fn grab(&self, room: usize) -> Result<Vec<Job>, StoreError> {
         self.ensure_held()?;
-        if self.was_idle.load(Ordering::Relaxed) && !self.any_due()? {
-            return Ok(Vec::new());
-        }
         let mut jobs = Vec::new();
         let mut space = BYTES_A_GRAB;
         while jobs.len() < room {
@@ -202,7 +202,6 @@ impl Lease for QueueLease {
                 Err(_) => break,
             }
         }
-        self.was_idle.store(jobs.is_empty(), Ordering::Relaxed);
         if let Err(ended) = self.ensure_held() {
             // Nobody knows these jobs, so the sooner they wait again the better. Where that fails,
             // the successor recovers them.
@@ -259,6 +258,12 @@ impl Lease for QueueLease {
             self.pool.with(|session| session.run(&statement))?;
         }
         Ok(())
+    }
+}
+
+impl Drop for QueueLease {
+    fn drop(&mut self) {
+        self.looks.forget(self.token);
     }
 }
 
