@@ -116,7 +116,7 @@ impl Daemon {
         let refresher = Refresher::start(Arc::clone(&registry), interval)?;
         let limits = purger::Limits::from(settings);
         let purger = Purger::start(Arc::clone(&store), Arc::clone(&registry), limits)?;
-        let checker = Checker::start(Arc::clone(&store), Arc::clone(&registry))?;
+        let checker = Checker::start(Arc::clone(&store), Arc::clone(&registry), intake.room())?;
         let api = Api::new(
             Arc::clone(&store),
             Arc::clone(&registry),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::intake::Room;
 use crate::metrics::STORE;
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
@@ -37,6 +38,7 @@ pub fn ailment(front_silence: Duration) -> Option<String> {
 /// Whether the daemon can take jobs in, by what is known.
 pub struct Readiness {
     registry: Arc<Registry>,
+    room: Arc<Room>,
     look: Mutex<Look>,
 }
 
@@ -49,9 +51,9 @@ struct Look {
 }
 
 impl Readiness {
-    fn new(registry: Arc<Registry>) -> Readiness {
+    fn new(registry: Arc<Registry>, room: Arc<Room>) -> Readiness {
         let result = Err("the store has not been asked yet".to_owned());
-        Readiness { registry, look: Mutex::new(Look { since: None, result }) }
+        Readiness { registry, room, look: Mutex::new(Look { since: None, result }) }
     }
 
     /// Whether the store answers.
@@ -82,6 +84,7 @@ impl Readiness {
             return Err("the daemon is stopping".to_owned());
         }
         self.store()?;
+        self.room.check()?;
         if !self.registry.is_loaded() {
             return Err("the definitions have not been read yet".to_owned());
         }
@@ -116,8 +119,12 @@ impl Checker {
     ///
     /// # Errors
     /// The system does not give a thread.
-    pub fn start(store: Arc<dyn Store>, registry: Arc<Registry>) -> io::Result<Checker> {
-        let readiness = Arc::new(Readiness::new(registry));
+    pub fn start(
+        store: Arc<dyn Store>,
+        registry: Arc<Registry>,
+        room: Arc<Room>,
+    ) -> io::Result<Checker> {
+        let readiness = Arc::new(Readiness::new(registry, room));
         let (stop, stopped) = bounded(0);
         let its = Arc::clone(&readiness);
         let thread = threads::spawn("health".to_owned(), move || run(&*store, &its, &stopped))?;

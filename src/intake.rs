@@ -9,9 +9,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendError, Sender, unbounded};
 
@@ -26,6 +26,8 @@ const MAX_ROWS: usize = 512;
 const MAX_BYTES: usize = 4 << 20;
 /// Pushes that may wait for the thread; further ones are refused at once.
 const MAX_WAITING: usize = 100_000;
+/// How long a store that was full is taken for full. Then pushes find out.
+const FULL_FOR: Duration = Duration::from_secs(10);
 
 /// Told what became of a push. Called on the intake's thread: it must not block.
 pub type PushDone = Box<dyn FnOnce(&Push, Result<Pushed, StoreError>) + Send>;
@@ -69,7 +71,37 @@ pub struct Intake {
     sender: Sender<Message>,
     /// Pushes in the channel.
     waiting: Arc<AtomicUsize>,
+    room: Arc<Room>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Whether the store had room when it was last given jobs.
+#[derive(Default)]
+pub struct Room(Mutex<Option<(Instant, String)>>);
+
+impl Room {
+    /// Whether there is room, by what is known.
+    ///
+    /// # Errors
+    /// It was full a moment ago; the text is the store's.
+    pub fn check(&self) -> Result<(), String> {
+        match &*self.full() {
+            Some((since, why)) if since.elapsed() < FULL_FOR => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn learn(&self, answer: Result<(), &StoreError>) {
+        match answer {
+            Ok(()) => *self.full() = None,
+            Err(StoreError::Full(why)) => *self.full() = Some((Instant::now(), why.clone())),
+            Err(_) => {}
+        }
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Intake {
@@ -81,8 +113,10 @@ impl Intake {
         let (sender, receiver) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
         let batches = Batches { receiver, waiting: Arc::clone(&waiting) };
-        let thread = threads::spawn("intake".to_owned(), move || run(&*store, &batches))?;
-        Ok(Intake { sender, waiting, thread: Mutex::new(Some(thread)) })
+        let room = Arc::<Room>::default();
+        let its = Arc::clone(&room);
+        let thread = threads::spawn("intake".to_owned(), move || run(&*store, &batches, &its))?;
+        Ok(Intake { sender, waiting, room, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands in a job. Never blocks; `done` is called after the commit, or at once where too
@@ -100,6 +134,11 @@ impl Intake {
         }
     }
 
+    /// Whether the store has room.
+    pub fn room(&self) -> Arc<Room> {
+        Arc::clone(&self.room)
+    }
+
     /// Stores what is waiting and ends the thread; answers whether it ended by `deadline`.
     pub fn close(&self, deadline: Instant) -> bool {
         let _ = self.sender.send(Message::Close);
@@ -108,13 +147,13 @@ impl Intake {
     }
 }
 
-fn run(store: &dyn Store, batches: &Batches) {
+fn run(store: &dyn Store, batches: &Batches, room: &Room) {
     let mut batch = Batch::default();
     let mut is_open = true;
     while is_open {
         is_open = batches.gather(&mut batch);
         if !batch.pushes.is_empty() {
-            batch.store(store);
+            batch.store(store, room);
         }
     }
 }
@@ -166,12 +205,12 @@ impl Batch {
     }
 
     /// Stores it and tells everybody. It is empty then.
-    fn store(&mut self, store: &dyn Store) {
+    fn store(&mut self, store: &dyn Store, room: &Room) {
         if let Some(express) = self.express.take()
             && let Some(lease) = express.open(self.pushes.len())
         {
             let count = self.pushes.len();
-            self.store_express(&*express, &lease);
+            self.store_express(&*express, &lease, room);
             express.close(count);
         }
         if self.pushes.is_empty() {
@@ -181,17 +220,21 @@ impl Batch {
         let results = threads::wait(|| store.push(&self.pushes));
         STORE.push.done(since, results.len(), results.iter().any(Result::is_ok));
         debug_assert_eq!(results.len(), self.pushes.len());
+        if let Some(last) = results.last() {
+            room.learn(last.as_ref().map(drop));
+        }
         for ((push, done), result) in self.drain().zip(results) {
             done(&push, result);
         }
     }
 
     /// Stores it as grabbed and hands the jobs on. Nothing happens where that cannot be done.
-    fn store_express(&mut self, express: &dyn Express, lease: &Arc<dyn Lease>) {
+    fn store_express(&mut self, express: &dyn Express, lease: &Arc<dyn Lease>, room: &Room) {
         let since = Instant::now();
         let stored = threads::wait(|| lease.push_grabbed(&self.pushes));
         if !matches!(stored, Ok(None)) {
             STORE.push.done(since, self.pushes.len(), stored.is_ok());
+            room.learn(stored.as_ref().map(drop));
         }
         match stored {
             Ok(None) => {}

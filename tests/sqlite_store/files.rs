@@ -227,9 +227,11 @@ fn a_full_disk_refuses_pushes_until_there_is_room() {
         assert_refused(&refused, 507, "full");
         assert_eq!(http::get(daemon.address(), "/version").status, 200);
         assert_refused(&push(&daemon, &"y".repeat(9000)), 507, "full");
+        assert_refused(&http::get(daemon.address(), "/readyz"), 503, "full");
         fs::remove_file(seen.join("filler")).unwrap();
         let payload = format!("room again {number}");
         push_when_possible(&daemon, &payload);
+        assert_eq!(http::get(daemon.address(), "/readyz").status, 200);
         expected.push(payload);
     }
     expected.sort();

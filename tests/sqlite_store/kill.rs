@@ -66,6 +66,9 @@ fn no_acknowledged_job_is_lost_by_kills() {
         for key in check_copy(&path, directory.path(), round) {
             *account.grabbed.entry(key).or_default() += 1;
         }
+        if (round + 1).is_multiple_of(50) {
+            println!("{} of {rounds} kills, {} jobs", round + 1, account.acknowledged.len());
+        }
     }
     let _daemon = on(&path).start();
     account.settle(&path, &worker);
