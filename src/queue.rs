@@ -74,12 +74,14 @@ struct Shared {
     lane: Lane,
     /// How many jobs may wait for a worker, by the workers' pace; set by the poller.
     ahead: AtomicUsize,
-    /// Jobs that workers are busy with.
+    /// Jobs given to the workers and not finished by them: those that wait for one as well.
+    handed: AtomicUsize,
+    /// Jobs that workers are busy with, as far as they have told.
     running: AtomicUsize,
     /// Jobs that workers have finished since the start: the queue's pace.
     finished: AtomicUsize,
-    /// The poller waits until no more than this many jobs wait for a worker; `usize::MAX` while
-    /// it waits for nothing.
+    /// The poller waits until no more than this many jobs are [`surplus`](Shared::surplus);
+    /// `usize::MAX` while it waits for nothing.
     low_mark: AtomicUsize,
     /// The lease, while this node is primary. The poller may be late to notice its end, since it
     /// may be waiting for the store; the lease itself is not.
@@ -135,6 +137,7 @@ impl Queue {
             workers: Workers::new(),
             lane: Lane::new(sender),
             ahead: AtomicUsize::new(0),
+            handed: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
             low_mark: AtomicUsize::new(usize::MAX),
@@ -159,6 +162,8 @@ impl Queue {
     pub fn redefine(&self, definition: QueueDefinition) {
         self.shared.limiter.redefine(&definition);
         *self.shared.definition.write().unwrap_or_else(PoisonError::into_inner) = definition;
+        // More workers may be allowed than before, and a job may wait for one.
+        self.shared.workers.start_for_waiting(&self.shared);
         self.shared.wake.wake();
     }
 
@@ -245,6 +250,11 @@ impl Shared {
         let or = |value: u32, default: u32| if value == 0 { default } else { value };
         let workers = or(definition.max_workers, defaults.max_workers);
         (or(definition.polling_interval_ms, defaults.polling_interval_ms), workers as usize)
+    }
+
+    /// Of `handed` jobs those for which there is no worker, even once all have been started.
+    fn surplus(&self, handed: usize) -> usize {
+        handed.saturating_sub(self.limits().1)
     }
 
     fn is_primary(&self) -> bool {

@@ -66,6 +66,7 @@ impl Shared {
     pub(super) fn hand_on(&self, lease: &Arc<dyn Lease>, job: Job) {
         self.services.queue_log.write(&QueueEntry::grabbed(&self.name, &job));
         if let Some(sender) = &self.lane.state().sender {
+            self.handed.fetch_add(1, Ordering::SeqCst);
             // The receiver is in `Shared`, so the channel is never disconnected here.
             let _ = sender.send(Grabbed { job, lease: Arc::clone(lease) });
         }
@@ -82,8 +83,8 @@ impl Express for Queue {
         let room = queue.limits().1 + queue.ahead.load(Ordering::Relaxed);
         let in_hand = queue.in_hand().len();
         let mut state = queue.lane.state();
-        let busy = queue.jobs.len() + queue.running.load(Ordering::SeqCst) + state.reserved;
-        if state.is_shut || busy + count > room || in_hand > MAX_UNSETTLED {
+        let taken = queue.handed.load(Ordering::SeqCst) + state.reserved;
+        if state.is_shut || taken + count > room || in_hand > MAX_UNSETTLED {
             return None;
         }
         state.reserved += count;

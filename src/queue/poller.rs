@@ -168,13 +168,12 @@ impl Poller<'_> {
         let (_, max_workers) = queue.limits();
         let ahead = if queue.is_throttled() { 0 } else { self.pace.ahead(queue, max_workers) };
         queue.ahead.store(ahead, Ordering::Relaxed);
-        let waiting = queue.jobs.len() + queue.lane.reserved();
-        let running = queue.running.load(Ordering::SeqCst);
-        let unsettled = queue.in_hand().len().saturating_sub(waiting + running);
-        if waiting > ahead / 2 || unsettled > MAX_UNSETTLED {
+        let taken = queue.handed.load(Ordering::SeqCst) + queue.lane.reserved();
+        let unsettled = queue.in_hand().len().saturating_sub(taken);
+        if queue.surplus(taken) > ahead / 2 || unsettled > MAX_UNSETTLED {
             return 0;
         }
-        (max_workers + ahead).saturating_sub(waiting + running)
+        (max_workers + ahead).saturating_sub(taken)
     }
 
     fn hand_out(&self, lease: &Arc<dyn Lease>, jobs: Vec<Job>) {

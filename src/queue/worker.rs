@@ -44,7 +44,7 @@ impl Workers {
     pub(super) fn start_for_waiting(&self, queue: &Arc<Shared>) {
         let (_, max_workers) = queue.limits();
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = queue.running.load(Ordering::SeqCst) + queue.jobs.len();
+        let wanted = queue.handed.load(Ordering::SeqCst);
         while threads.live < wanted.min(max_workers) {
             let number = self.next_number.fetch_add(1, Ordering::Relaxed);
             let its = Arc::clone(queue);
@@ -97,11 +97,12 @@ fn run(queue: &Arc<Shared>) {
     loop {
         match queue.jobs.recv_timeout(IDLE_TIMEOUT) {
             Ok(grabbed) => {
-                queue.running.fetch_add(1, Ordering::SeqCst);
+                queue.running.fetch_add(1, Ordering::Relaxed);
                 work(queue, grabbed);
-                queue.running.fetch_sub(1, Ordering::SeqCst);
+                queue.running.fetch_sub(1, Ordering::Relaxed);
                 queue.finished.fetch_add(1, Ordering::Relaxed);
-                tell_poller(queue);
+                let handed = queue.handed.fetch_sub(1, Ordering::SeqCst) - 1;
+                tell_poller(queue, handed);
                 if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
                     return;
                 }
@@ -116,10 +117,10 @@ fn run(queue: &Arc<Shared>) {
     }
 }
 
-/// Wakes the poller where it waits for room and there is some.
-fn tell_poller(queue: &Shared) {
+/// Wakes the poller where it waits for room and there is some, since only `handed` jobs are left.
+fn tell_poller(queue: &Shared, handed: usize) {
     let low_mark = queue.low_mark.load(Ordering::SeqCst);
-    if low_mark != usize::MAX && queue.jobs.len() <= low_mark {
+    if low_mark != usize::MAX && queue.surplus(handed) <= low_mark {
         queue.low_mark.store(usize::MAX, Ordering::SeqCst);
         queue.wake.wake();
     }

@@ -15,6 +15,7 @@ on_every_store! {
     jobs_run_in_the_order_of_their_next_try_then_id
     no_more_run_at_once_than_there_are_workers
     more_workers_take_effect_at_once
+    more_workers_take_what_was_grabbed_ahead
     a_throttled_queue_keeps_to_its_rate
     a_throttle_can_be_lifted
     a_blocked_queue_blocks_no_other
@@ -82,6 +83,23 @@ fn more_workers_take_effect_at_once(store: Store) {
     queue.push_burst(&vec![json!({ "url": worker.url("/") }); 10]);
     wait_for(&worker, 10);
     assert_eq!(most.load(Ordering::Acquire), 1);
+}
+
+fn more_workers_take_what_was_grabbed_ahead(store: Store) {
+    let node = store.shared();
+    let queue = node.queue(&json!({"max_workers": 1}));
+    // While jobs are done as fast as these, the next ones wait at the worker's door already.
+    let (quick, held) = (Worker::successful(), Held::succeeding());
+    let mut jobs = vec![json!({ "url": quick.url("/") }); 300];
+    jobs.extend(vec![json!({ "url": held.url("/") }); 8]);
+    queue.push_burst(&jobs);
+    wait_for(&held, 1);
+    let path = format!("/queue/{}", queue.name);
+    assert_eq!(node.put(&path, r#"{"max_workers":5}"#).status, 200);
+    wait_for(&held, 5);
+    held.let_go();
+    queue.wait_for_stat("total_successes", 308);
+    assert_eq!(held.most_at_once(), 5);
 }
 
 fn a_throttled_queue_keeps_to_its_rate(store: Store) {
