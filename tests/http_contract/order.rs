@@ -73,7 +73,7 @@ fn more_workers_take_effect_at_once(store: Store) {
     wait_for(&held, 1);
     let path = format!("/queue/{}", queue.name);
     assert_eq!(node.put(&path, r#"{"max_workers":5}"#).status, 200);
-    wait_for(&held, 5);
+    until("five are held", SOON, || held.most_at_once() == 5);
     assert_eq!(node.put(&path, r#"{"max_workers":1}"#).status, 200);
     held.let_go();
     queue.wait_for_stat("total_successes", 8);
@@ -96,7 +96,7 @@ fn more_workers_take_what_was_grabbed_ahead(store: Store) {
     wait_for(&held, 1);
     let path = format!("/queue/{}", queue.name);
     assert_eq!(node.put(&path, r#"{"max_workers":5}"#).status, 200);
-    wait_for(&held, 5);
+    until("five are held", SOON, || held.most_at_once() == 5);
     held.let_go();
     queue.wait_for_stat("total_successes", 308);
     assert_eq!(held.most_at_once(), 5);
