@@ -48,12 +48,15 @@ struct Look {
     since: Option<Instant>,
     /// What it last answered.
     result: Result<(), String>,
+    /// Whether that was that another process has it.
+    is_standby: bool,
 }
 
 impl Readiness {
     fn new(registry: Arc<Registry>, room: Arc<Room>) -> Readiness {
         let result = Err("the store has not been asked yet".to_owned());
-        Readiness { registry, room, look: Mutex::new(Look { since: None, result }) }
+        let look = Mutex::new(Look { since: None, result, is_standby: false });
+        Readiness { registry, room, look }
     }
 
     /// Whether the store answers.
@@ -73,6 +76,11 @@ impl Readiness {
             }
             _ => look.result.clone(),
         }
+    }
+
+    /// Whether another process has the store, and this one takes over when that one ends.
+    pub fn is_standby(&self) -> bool {
+        self.look().is_standby
     }
 
     /// Whether a job that came now would be stored.
@@ -95,11 +103,12 @@ impl Readiness {
         self.look().since = Some(Instant::now());
         // The jobs and the definitions may lie in two databases.
         let answer = store.now_ms().and_then(|_| store.revision());
-        if answer.is_err() {
+        let is_standby = matches!(answer, Err(StoreError::Standby(_)));
+        if answer.is_err() && !is_standby {
             STORE.check_errors.add(1);
         }
-        let result = answer.map(drop).map_err(|error: StoreError| error.to_string());
-        *self.look() = Look { since: None, result };
+        let result = answer.map(drop).map_err(|error| error.to_string());
+        *self.look() = Look { since: None, result, is_standby };
     }
 
     fn look(&self) -> MutexGuard<'_, Look> {

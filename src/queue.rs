@@ -69,7 +69,7 @@ struct Shared {
     /// The jobs grabbed by this process and not settled yet.
     in_hand: Mutex<HashMap<JobId, Hold>>,
     /// Grabbed jobs that wait for a worker. Bounded by what the poller grabs.
-    jobs: Receiver<Grabbed>,
+    orders: Receiver<Order>,
     workers: Workers,
     lane: Lane,
     /// How many jobs may wait for a worker, by the workers' pace; set by the poller.
@@ -111,6 +111,13 @@ struct Grabbed {
     lease: Arc<dyn Lease>,
 }
 
+/// What a worker is told.
+enum Order {
+    Work(Grabbed),
+    /// To end, if there are more workers than there may be.
+    Leave,
+}
+
 impl Queue {
     /// Starts the queue's poller, which stands for its lease once `predecessor`, a queue of the
     /// same name that was told to stop, has ended its running jobs.
@@ -123,7 +130,7 @@ impl Queue {
         predecessor: Option<Arc<Queue>>,
     ) -> io::Result<Queue> {
         let (wake, woken) = Wake::channel();
-        let (sender, jobs) = unbounded();
+        let (sender, orders) = unbounded();
         let name: QueueName = definition.name.as_str().into();
         let shared = Arc::new(Shared {
             name: Arc::clone(&name),
@@ -133,7 +140,7 @@ impl Queue {
             stats: Stats::new(),
             metrics: QueueMetrics::new(),
             in_hand: Mutex::new(HashMap::new()),
-            jobs,
+            orders,
             workers: Workers::new(),
             lane: Lane::new(sender),
             ahead: AtomicUsize::new(0),
@@ -162,8 +169,10 @@ impl Queue {
     pub fn redefine(&self, definition: QueueDefinition) {
         self.shared.limiter.redefine(&definition);
         *self.shared.definition.write().unwrap_or_else(PoisonError::into_inner) = definition;
-        // More workers may be allowed than before, and a job may wait for one.
+        // More workers may be allowed than before, and a job may wait for one; or fewer, and some
+        // that idle would take the next jobs.
         self.shared.workers.start_for_waiting(&self.shared);
+        self.shared.workers.dismiss_surplus(&self.shared);
         self.shared.wake.wake();
     }
 
@@ -306,7 +315,7 @@ impl Shared {
             let total = self.limits().1 as u64;
             let running = self.running.load(Ordering::Relaxed) as u64;
             view.active_nodes = 1;
-            view.outstanding_jobs = self.jobs.len() as u64;
+            view.outstanding_jobs = self.orders.len() as u64;
             view.total_workers = total;
             view.idle_workers = total.saturating_sub(running);
         }

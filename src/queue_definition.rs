@@ -135,7 +135,8 @@ fn given(value: Option<u32>) -> Option<u32> {
 /// Checks the name of a queue.
 ///
 /// # Errors
-/// It is empty, too long for its table, or holds a control character.
+/// It is empty, too long for its table, holds a control character, or is what clients take out of
+/// a path.
 pub fn validate_queue_name(name: &str) -> Result<(), Invalid> {
     if name.is_empty() {
         return Err(Invalid("the name of a queue must not be empty".into()));
@@ -145,6 +146,10 @@ pub fn validate_queue_name(name: &str) -> Result<(), Invalid> {
         return Err(Invalid(format!(
             "a queue's name has at most {MAX_QUEUE_NAME_CHARS} characters; this one has {chars}"
         )));
+    }
+    if name == "." || name == ".." {
+        // No client would send it as it is, so that nobody could push to it or delete it.
+        return Err(Invalid(format!("{name} is no name for a queue: it is a step in a path")));
     }
     if name.chars().any(char::is_control) {
         return Err(Invalid("the name of a queue must not hold control characters".into()));
@@ -244,6 +249,8 @@ mod tests {
         assert!(validate_queue_name(&"a".repeat(47)).is_err());
         assert!(validate_queue_name("").is_err());
         assert!(validate_queue_name("a\nb").is_err());
+        assert!(validate_queue_name(".").is_err() && validate_queue_name("..").is_err());
+        assert!(validate_queue_name("...").is_ok());
         assert!(validate_queue_name("a b.c-d/é").is_ok());
         assert!(validate_category(&"c".repeat(255)).is_ok());
         assert!(validate_category(&"c".repeat(256)).is_err());

@@ -450,6 +450,8 @@ pub struct Holder {
 pub enum StoreError {
     /// It cannot be reached or is not able to at the moment. Trying again may help.
     Unavailable(String),
+    /// Another process has it; this one takes over when that one ends.
+    Standby(String),
     /// The disk is full, and so it is not able to. Trying again may help once it has room.
     Full(String),
     /// The queue asked about is not there.
@@ -466,6 +468,7 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StoreError::Unavailable(text)
+            | StoreError::Standby(text)
             | StoreError::Full(text)
             | StoreError::NotFound(text)
             | StoreError::TooLarge(text)

@@ -140,7 +140,9 @@ impl From<RouteError> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Refusal {
         match error {
-            StoreError::Unavailable(reason) => Refusal::unavailable(reason),
+            StoreError::Unavailable(reason) | StoreError::Standby(reason) => {
+                Refusal::unavailable(reason)
+            }
             StoreError::Full(reason) => Refusal::new(507, reason),
             StoreError::NotFound(reason) => Refusal::not_found(reason),
             StoreError::TooLarge(reason) => Refusal::too_large(reason),

@@ -148,6 +148,10 @@ struct Change {
 
 impl Change {
     fn of(call: &Call) -> Result<Change, Refusal> {
+        if !call.request.body.trim_ascii().is_empty() {
+            let reason = "The filter belongs into the query (?category=…), and the body is empty";
+            return Err(Refusal::bad_request(reason));
+        }
         let mut seen = Vec::new();
         for (name, value) in call.parameters() {
             if !CHANGE_PARAMETERS.contains(&&*name) {
@@ -171,6 +175,8 @@ impl Change {
             Some(text) => text
                 .parse()
                 .ok()
+                // The parser takes a sign as well.
+                .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
                 .filter(|limit| (1..=MAX_LIMIT).contains(limit))
                 .ok_or_else(|| wrong("limit", &format!("a number from 1 to {MAX_LIMIT}")))?,
         };

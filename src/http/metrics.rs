@@ -106,6 +106,7 @@ fn backlogs(page: &mut Page, api: &Api) {
 
 fn store(page: &mut Page, api: &Api) {
     page.single(&table::STORE_UP, api.readiness.store().is_ok());
+    page.single(&table::STORE_STANDBY, api.readiness.is_standby());
     let batches = [("push", &STORE.push), ("settle", &STORE.settle)]
         .map(|(operation, batches)| (labels(&[("operation", operation)]), batches));
     let mut histograms = |metric, histogram: &dyn Fn(&Batches) -> &Histogram| {

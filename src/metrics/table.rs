@@ -120,7 +120,7 @@ metrics! {
         QUEUE_IN_HAND: Gauge "fireworq_queue_in_hand_jobs" ["queue"]
             "Jobs grabbed by this node whose outcome is not stored yet, those running included.";
     }
-    "Queues, in the store: the same on every node, and left out while it is away": {
+    "Queues, in the store: the same on every node, left out when it was away for a minute": {
         QUEUE_WAITING: Gauge "fireworq_queue_waiting_jobs" ["queue"]
             "Jobs that are due and not grabbed. These figures are counted up to a million.";
         QUEUE_DEFERRED: Gauge "fireworq_queue_deferred_jobs" ["queue"]
@@ -135,8 +135,10 @@ metrics! {
             "How long ago these were counted: over some seconds only if the store is slow.";
     }
     "The store": {
-        STORE_UP: Gauge "fireworq_store_up"  []
+        STORE_UP: Gauge "fireworq_store_up" []
             "1 if the store answered when it was last asked, a second ago, else 0.";
+        STORE_STANDBY: Gauge "fireworq_store_standby" []
+            "1 while another process has the file of the embedded store, and this one stands by.";
         STORE_COMMIT: Histogram "fireworq_store_commit_seconds" in "seconds" ["operation"]
             "How long the store took for a batch of pushes or of outcomes that it stored.";
         STORE_COMMIT_ROWS: Histogram "fireworq_store_commit_rows" ["operation"]
@@ -150,7 +152,7 @@ metrics! {
     }
     "The HTTP front": {
         HTTP_REQUESTS: Counter "fireworq_http_requests_total" ["method" "route" "code"]
-            "Requests answered; code 499 if the client left before its answer.";
+            "Requests answered; code 499 if the client left before its answer, route none if none fits.";
         HTTP_DURATION: Histogram "fireworq_http_request_seconds" in "seconds" ["method" "route"]
             "From the first byte of a request until its answer was there.";
         HTTP_CONNECTIONS: Gauge "fireworq_http_connections" []

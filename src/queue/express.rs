@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::Sender;
 
-use super::{Grabbed, Hold, MAX_UNSETTLED, Queue, Shared};
+use super::{Grabbed, Hold, MAX_UNSETTLED, Order, Queue, Shared};
 use crate::intake::Express;
 use crate::job::Job;
 use crate::logs::QueueEntry;
@@ -21,7 +21,7 @@ pub(super) struct Lane(Mutex<State>);
 
 struct State {
     /// The way to the workers; gone once the queue stops.
-    sender: Option<Sender<Grabbed>>,
+    sender: Option<Sender<Order>>,
     /// Jobs for which there is room, and which are not in hand yet.
     reserved: usize,
     is_shut: bool,
@@ -29,7 +29,7 @@ struct State {
 
 impl Lane {
     /// A way that is shut.
-    pub(super) fn new(sender: Sender<Grabbed>) -> Lane {
+    pub(super) fn new(sender: Sender<Order>) -> Lane {
         Lane(Mutex::new(State { sender: Some(sender), reserved: 0, is_shut: true }))
     }
 
@@ -51,6 +51,14 @@ impl Lane {
         self.state().sender = None;
     }
 
+    /// Tells so many workers to end, those that idle first.
+    pub(super) fn dismiss(&self, count: usize) {
+        if let Some(sender) = &self.state().sender {
+            // The receiver is in `Shared`, so the channel is never disconnected here.
+            (0..count).for_each(|_| drop(sender.send(Order::Leave)));
+        }
+    }
+
     /// Jobs for which room is reserved.
     pub(super) fn reserved(&self) -> usize {
         self.state().reserved
@@ -67,8 +75,7 @@ impl Shared {
         self.services.queue_log.write(&QueueEntry::grabbed(&self.name, &job));
         if let Some(sender) = &self.lane.state().sender {
             self.handed.fetch_add(1, Ordering::SeqCst);
-            // The receiver is in `Shared`, so the channel is never disconnected here.
-            let _ = sender.send(Grabbed { job, lease: Arc::clone(lease) });
+            let _ = sender.send(Order::Work(Grabbed { job, lease: Arc::clone(lease) }));
         }
     }
 }

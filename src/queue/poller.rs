@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 
-use super::{Hold, MAX_UNSETTLED, Queue, Shared};
+use super::{Hold, MAX_UNSETTLED, Order, Queue, Shared};
 use crate::job::{Job, JobId};
 use crate::metrics::STORE;
 use crate::store::{Campaign, Lease, StoreError};
@@ -199,7 +199,8 @@ impl Poller<'_> {
         }
         queue.lane.end();
         let mut unstarted: Vec<(Arc<dyn Lease>, Vec<JobId>)> = Vec::new();
-        for grabbed in queue.jobs.try_iter() {
+        for order in queue.orders.try_iter() {
+            let Order::Work(grabbed) = order else { continue };
             let same = |lease: &Arc<dyn Lease>| lease.token() == grabbed.lease.token();
             match unstarted.iter_mut().find(|(lease, _)| same(lease)) {
                 Some((_, ids)) => ids.push(grabbed.job.id),

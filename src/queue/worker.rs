@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use super::{Grabbed, Hold, Shared};
+use super::{Grabbed, Hold, Order, Shared};
 use crate::clock;
 use crate::job::{Job, Outcome, OutcomeStatus, Verdict, verdict};
 use crate::logs::QueueEntry;
@@ -67,12 +67,18 @@ impl Workers {
     fn may_end(&self, queue: &Shared) -> bool {
         let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let surplus = threads.live > queue.limits().1;
-        if surplus || queue.jobs.is_empty() {
+        if surplus || queue.orders.is_empty() {
             threads.live -= 1;
             threads.handles.retain(|handle| !handle.is_finished());
             return true;
         }
         false
+    }
+
+    /// Ends those beyond what the queue may have now: who idles at once, who works after its job.
+    pub(super) fn dismiss_surplus(&self, queue: &Shared) {
+        let live = self.threads.lock().unwrap_or_else(PoisonError::into_inner).live;
+        queue.lane.dismiss(live.saturating_sub(queue.limits().1));
     }
 
     /// Waits until all have ended, after the channel was closed.
@@ -95,14 +101,19 @@ impl Workers {
 
 fn run(queue: &Arc<Shared>) {
     loop {
-        match queue.jobs.recv_timeout(IDLE_TIMEOUT) {
-            Ok(grabbed) => {
+        match queue.orders.recv_timeout(IDLE_TIMEOUT) {
+            Ok(Order::Work(grabbed)) => {
                 queue.running.fetch_add(1, Ordering::Relaxed);
                 work(queue, grabbed);
                 queue.running.fetch_sub(1, Ordering::Relaxed);
                 queue.finished.fetch_add(1, Ordering::Relaxed);
                 let handed = queue.handed.fetch_sub(1, Ordering::SeqCst) - 1;
                 tell_poller(queue, handed);
+                if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
+                    return;
+                }
+            }
+            Ok(Order::Leave) => {
                 if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
                     return;
                 }

@@ -148,6 +148,12 @@ fn a_filter_that_means_nothing_is_refused(store: Store) {
             assert_plain_error(&answer, 400);
         }
     }
+    // A filter in the body would be one that nobody sees.
+    for body in [r#"{"category":"c"}"#, "category=c", "{}", "null"] {
+        for (method, path) in [("DELETE", ""), ("POST", "/retry")] {
+            assert_plain_error(&queue.ask(method, path, body), 400);
+        }
+    }
 }
 
 fn a_failure_is_retried(store: Store) {
@@ -336,6 +342,7 @@ fn a_change_of_many_is_read_strictly(store: Store) {
         "limit=0",
         "limit=x",
         "limit=10001",
+        "limit=%2B1",
         "cursor=x",
         "order=created",
         "category=a&category=b",

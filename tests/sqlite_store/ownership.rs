@@ -39,7 +39,7 @@ fn a_backup_is_granted_nothing_until_it_has_the_file() {
         backup.job("q", 1).map(drop),
         backup.settle(&[]).map(drop),
     ] {
-        let Err(StoreError::Unavailable(text)) = answer else { panic!("{answer:?}") };
+        let Err(StoreError::Standby(text)) = answer else { panic!("{answer:?}") };
         assert!(text.contains(&reason) && text.contains("stands by"), "{text}");
     }
     assert!(backup.describe().contains(&reason), "{}", backup.describe());

@@ -350,7 +350,7 @@ impl Loop {
 /// Why a node stands by.
 pub(super) fn stand_by(files: &Files, by: Option<u32>) -> StoreError {
     let process = by.map_or("another process".to_owned(), |id| format!("another process ({id})"));
-    StoreError::Unavailable(format!(
+    StoreError::Standby(format!(
         "{} is in use by {process}: this node stands by",
         files.database.display()
     ))
