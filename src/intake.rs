@@ -1,4 +1,5 @@
-//! Group commit of pushes: one thread (`intake`) for all queues of a store.
+//! Group commit of pushes: one thread (`intake`) for all queues of a store, and one beside it
+//! (`intake-aside`) for those whose table somebody keeps locked, so that the others do not wait.
 //!
 //! It takes what has gathered while its last commit ran, at least one row and at most a bound,
 //! stores it as one batch and answers each. Alone, a push waits for nobody; under load the rows
@@ -24,12 +25,12 @@ use crate::threads;
 const MAX_ROWS: usize = 512;
 /// Bytes of one commit at the most, by what the rows carry.
 const MAX_BYTES: usize = 4 << 20;
-/// Pushes that may wait for the thread; further ones are refused at once.
+/// Pushes that may wait for the threads; further ones are refused at once.
 const MAX_WAITING: usize = 100_000;
 /// How long a store that was full is taken for full. Then pushes find out.
 const FULL_FOR: Duration = Duration::from_secs(10);
 
-/// Told what became of a push. Called on the intake's thread: it must not block.
+/// Told what became of a push. Called on a thread of the intake's: it must not block.
 pub type PushDone = Box<dyn FnOnce(&Push, Result<Pushed, StoreError>) + Send>;
 
 /// A queue that can take new jobs without looking for them in the store. None of its methods
@@ -72,7 +73,8 @@ pub struct Intake {
     /// Pushes in the channel.
     waiting: Arc<AtomicUsize>,
     room: Arc<Room>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The second one ends after the first.
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Whether the store had room when it was last given jobs.
@@ -105,18 +107,25 @@ impl Room {
 }
 
 impl Intake {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system does not give a thread.
     pub fn start(store: Arc<dyn Store>) -> io::Result<Intake> {
         let (sender, receiver) = unbounded();
+        let (aside, left_aside) = unbounded();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let batches = Batches { receiver, waiting: Arc::clone(&waiting) };
         let room = Arc::<Room>::default();
-        let its = Arc::clone(&room);
-        let thread = threads::spawn("intake".to_owned(), move || run(&*store, &batches, &its))?;
-        Ok(Intake { sender, waiting, room, thread: Mutex::new(Some(thread)) })
+        let start = |name: &str, receiver, aside| {
+            let batches = Batches { receiver, waiting: Arc::clone(&waiting), aside };
+            let (store, room) = (Arc::clone(&store), Arc::clone(&room));
+            threads::spawn(name.to_owned(), move || run(&*store, &batches, &room))
+        };
+        let threads = Mutex::new(vec![
+            start("intake", receiver, Some(aside))?,
+            start("intake-aside", left_aside, None)?,
+        ]);
+        Ok(Intake { sender, waiting, room, threads })
     }
 
     /// Hands in a job. Never blocks; `done` is called after the commit, or at once where too
@@ -139,11 +148,11 @@ impl Intake {
         Arc::clone(&self.room)
     }
 
-    /// Stores what is waiting and ends the thread; answers whether it ended by `deadline`.
+    /// Stores what is waiting and ends the threads; answers whether they ended by `deadline`.
     pub fn close(&self, deadline: Instant) -> bool {
         let _ = self.sender.send(Message::Close);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.is_none_or(|thread| threads::join_until(thread, deadline))
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.drain(..).all(|thread| threads::join_until(thread, deadline))
     }
 }
 
@@ -151,30 +160,37 @@ fn run(store: &dyn Store, batches: &Batches, room: &Room) {
     let mut batch = Batch::default();
     let mut is_open = true;
     while is_open {
-        is_open = batches.gather(&mut batch);
+        is_open = batches.gather(store, &mut batch);
         if !batch.pushes.is_empty() {
             batch.store(store, room);
         }
     }
 }
 
-/// The thread's end of the channel.
+/// A thread's end of its channel.
 struct Batches {
     receiver: Receiver<Message>,
     waiting: Arc<AtomicUsize>,
+    /// Where pushes go whose queue is stuck; without it, they are taken here.
+    aside: Option<Sender<Message>>,
 }
 
 impl Batches {
-    /// Waits for a push and moves it and what else has gathered into a batch. Answers whether
-    /// more can come.
-    fn gather(&self, batch: &mut Batch) -> bool {
+    /// Waits for a push and moves it and what else has gathered into a batch, which stays empty
+    /// where all of it was left aside. Answers whether more can come.
+    fn gather(&self, store: &dyn Store, batch: &mut Batch) -> bool {
         let mut bytes = 0;
         let mut next = threads::wait(|| self.receiver.recv()).ok();
         loop {
             let Some(Message::Push(entry)) = next else { return false };
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            bytes += entry.push.job.payload.len() + entry.push.job.url.len();
-            batch.add(entry);
+            if let Some(aside) = self.aside.as_ref().filter(|_| store.is_stuck(&entry.push.queue)) {
+                // The other thread ends after this one.
+                let _ = aside.send(Message::Push(Entry { express: None, ..entry }));
+            } else {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
+                bytes += entry.push.job.payload.len() + entry.push.job.url.len();
+                batch.add(entry);
+            }
             let is_full = batch.pushes.len() >= MAX_ROWS || bytes >= MAX_BYTES;
             if is_full || self.receiver.is_empty() {
                 return true;

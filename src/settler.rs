@@ -1,4 +1,5 @@
-//! Group commit of outcomes: one thread (`settler`) for all queues of a store.
+//! Group commit of outcomes: one thread (`settler`) for all queues of a store, and one beside it
+//! (`settler-aside`) for those whose table somebody keeps locked, so that the others do not wait.
 //!
 //! As with pushes, a batch is what has gathered while the last commit ran. What cannot be stored
 //! is kept and tried again until it can: a job whose outcome is known must not run again because
@@ -42,7 +43,8 @@ enum Message {
 pub struct Settler {
     handle: SettlerHandle,
     give_up: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    /// The second one ends after the first.
+    threads: [JoinHandle<()>; 2],
 }
 
 /// The end of a [`Settler`] that workers hold.
@@ -58,20 +60,26 @@ impl SettlerHandle {
 }
 
 impl Settler {
-    /// Starts the thread.
+    /// Starts the threads.
     ///
     /// # Errors
     /// The system does not give a thread.
     pub fn start(store: Arc<dyn Store>) -> io::Result<Settler> {
         // Bounded by the jobs in hand of all queues, see above.
         let (sender, receiver) = unbounded();
+        let (aside, left_aside) = unbounded();
         let give_up = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&give_up);
-        let thread = threads::spawn("settler".to_owned(), move || {
-            let kept = Vec::new();
-            Loop { store: &*store, kept, wait: FIRST_WAIT, is_open: true }.run(&receiver, &told);
-        })?;
-        Ok(Settler { handle: SettlerHandle(sender), give_up, thread })
+        let start = |name: &str, receiver: Receiver<Message>, aside| {
+            let (store, told) = (Arc::clone(&store), Arc::clone(&give_up));
+            threads::spawn(name.to_owned(), move || {
+                let kept = Vec::new();
+                Loop { store: &*store, aside, kept, wait: FIRST_WAIT, is_open: true }
+                    .run(&receiver, &told);
+            })
+        };
+        let threads =
+            [start("settler", receiver, Some(aside))?, start("settler-aside", left_aside, None)?];
+        Ok(Settler { handle: SettlerHandle(sender), give_up, threads })
     }
 
     /// An end to hand outcomes to.
@@ -79,10 +87,10 @@ impl Settler {
         self.handle.clone()
     }
 
-    /// Stores what is waiting and ends the thread; answers whether all was stored by `deadline`.
+    /// Stores what is waiting and ends the threads; answers whether all was stored by `deadline`.
     pub fn close(self, deadline: Instant) -> bool {
         let _ = self.handle.0.send(Message::Close);
-        let finished = threads::join_until(self.thread, deadline);
+        let finished = self.threads.into_iter().all(|thread| threads::join_until(thread, deadline));
         self.give_up.store(true, Ordering::Relaxed);
         finished
     }
@@ -90,6 +98,8 @@ impl Settler {
 
 struct Loop<'a> {
     store: &'a dyn Store,
+    /// Where outcomes go whose queue is stuck; without it, they are kept here.
+    aside: Option<Sender<Message>>,
     /// What could not be stored yet.
     kept: Vec<Entry>,
     /// How long to wait before the next try to store what is kept.
@@ -119,8 +129,20 @@ impl Loop<'_> {
 
     fn take(&mut self, message: Option<Message>, batch: &mut Vec<Entry>) {
         match message {
-            Some(Message::Settle(entry)) => batch.push(entry),
+            Some(Message::Settle(entry)) => batch.extend(self.leave_aside(entry)),
             Some(Message::Close) | None => self.is_open = false,
+        }
+    }
+
+    /// Leaves an entry whose queue is stuck to the other thread; gives back any other.
+    fn leave_aside(&self, entry: Entry) -> Option<Entry> {
+        match &self.aside {
+            Some(aside) if self.store.is_stuck(&entry.settlement.queue) => {
+                // The other thread ends after this one.
+                let _ = aside.send(Message::Settle(entry));
+                None
+            }
+            _ => Some(entry),
         }
     }
 
@@ -155,14 +177,15 @@ impl Loop<'_> {
     /// After a failed batch: each queue alone, so that one whose table is stuck, or gone, does
     /// not hold up the others.
     fn store_by_queue(&mut self, batch: Vec<Entry>, error: &StoreError) {
+        let is_only_one =
+            batch.windows(2).all(|pair| pair[0].settlement.queue == pair[1].settlement.queue);
         let mut queues: Vec<(QueueName, Vec<Entry>)> = Vec::new();
-        for entry in batch {
+        for entry in batch.into_iter().filter_map(|entry| self.leave_aside(entry)) {
             match queues.iter_mut().find(|(queue, _)| *queue == entry.settlement.queue) {
                 Some((_, entries)) => entries.push(entry),
                 None => queues.push((Arc::clone(&entry.settlement.queue), vec![entry])),
             }
         }
-        let is_only_one = queues.len() == 1;
         for (queue, entries) in queues {
             let result =
                 if is_only_one { Err((entries, error.clone())) } else { self.settle(entries) };

@@ -161,6 +161,13 @@ pub trait Jobs: Send + Sync {
     /// [`StoreError::Unavailable`]: nothing is known; settling the same batch again is safe.
     fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError>;
 
+    /// Whether somebody kept the queue's table locked when it was last written to. Who writes for
+    /// all queues leaves such a one to a thread of its own, which waits for the lock.
+    fn is_stuck(&self, queue: &QueueName) -> bool {
+        let _ = queue;
+        false
+    }
+
     /// Stands for a queue's lease until the answer is dropped. `wake` is called when the
     /// lease is granted and when it is lost.
     fn campaign(&self, queue: &QueueName, wake: Wake) -> Box<dyn Campaign>;

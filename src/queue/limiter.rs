@@ -20,6 +20,8 @@ pub(super) struct Limiter {
 
 struct State {
     bucket: Option<Bucket>,
+    /// How many tokens of the future are waited for.
+    waiting: usize,
     /// Counts the changes of the limits, so that waiters notice one.
     generation: u64,
 }
@@ -34,17 +36,22 @@ struct Bucket {
 
 impl Limiter {
     pub(super) fn new(definition: &QueueDefinition) -> Limiter {
-        let state = State { bucket: Bucket::of(definition), generation: 0 };
+        let state = State { bucket: Bucket::of(definition), waiting: 0, generation: 0 };
         Limiter { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Takes over a changed definition. A bucket whose limits stay as they were keeps its level;
-    /// whoever waits under limits that changed starts anew.
+    /// Takes over a changed definition. The bucket keeps its level, as far as the new one holds
+    /// as much; whoever waits under limits that changed gives its token back and takes one anew.
     pub(super) fn redefine(&self, definition: &QueueDefinition) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = Bucket::of(definition);
+        let mut bucket = Bucket::of(definition);
         let limits = |b: &Bucket| (b.per_second, b.burst);
         if state.bucket.as_ref().map(limits) != bucket.as_ref().map(limits) {
+            let waiting = std::mem::take(&mut state.waiting) as f64;
+            if let (Some(before), Some(bucket)) = (&mut state.bucket, &mut bucket) {
+                before.fill(bucket.at);
+                bucket.tokens = (before.tokens + waiting).min(bucket.burst);
+            }
             state.bucket = bucket;
             state.generation += 1;
             self.changed.notify_all();
@@ -57,9 +64,11 @@ impl Limiter {
         loop {
             let Some(bucket) = state.bucket.as_mut() else { return !give_up() };
             let due = bucket.take(Instant::now());
+            state.waiting += 1;
             let generation = state.generation;
             while state.generation == generation {
                 if give_up() {
+                    state.waiting -= 1;
                     if let Some(bucket) = state.bucket.as_mut() {
                         bucket.tokens += 1.0;
                     }
@@ -67,6 +76,7 @@ impl Limiter {
                 }
                 let left = due.saturating_duration_since(Instant::now());
                 if left.is_zero() {
+                    state.waiting -= 1;
                     return true;
                 }
                 state = match self.changed.wait_timeout(state, left.min(LOOK)) {
@@ -89,11 +99,16 @@ impl Bucket {
         })
     }
 
+    fn fill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * self.per_second).min(self.burst);
+        self.at = now;
+    }
+
     /// Takes a token and answers from when on it may be used.
     fn take(&mut self, now: Instant) -> Instant {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * self.per_second).min(self.burst) - 1.0;
-        self.at = now;
+        self.fill(now);
+        self.tokens -= 1.0;
         let wait_s = (-self.tokens / self.per_second).max(0.0);
         // A day is as good as never: whoever waits looks around meanwhile.
         now + Duration::from_secs_f64(wait_s.min(86_400.0))
@@ -130,16 +145,56 @@ mod tests {
         assert!(bucket.take(later) > later);
     }
 
-    #[test]
-    fn a_waiter_gives_up_when_told() {
-        let definition = QueueDefinition {
+    fn throttled(per_second: f64, burst: u32) -> QueueDefinition {
+        QueueDefinition {
             name: "q".into(),
             polling_interval_ms: 100,
             max_workers: 1,
-            max_dispatches_per_second: 0.001,
-            max_burst_size: 1,
+            max_dispatches_per_second: per_second as f32,
+            max_burst_size: burst,
+        }
+    }
+
+    #[test]
+    fn other_limits_fill_no_bucket() {
+        let limiter = Limiter::new(&throttled(0.01, 3));
+        let take = || limiter.acquire(&|| false);
+        assert!(take() && take());
+        let is_empty = || {
+            let looks = std::cell::Cell::new(0);
+            !limiter.acquire(&|| looks.replace(looks.get() + 1) > 0)
         };
-        let limiter = Limiter::new(&definition);
+        for burst in [5, 3, 4] {
+            limiter.redefine(&throttled(0.02, burst));
+        }
+        assert!(take(), "one was left");
+        assert!(is_empty());
+        limiter.redefine(&throttled(0.01, 7));
+        assert!(is_empty());
+    }
+
+    #[test]
+    fn who_waits_while_limits_change_gets_its_token_in_its_time() {
+        let limiter = Limiter::new(&throttled(4.0, 1));
+        assert!(limiter.acquire(&|| false));
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| limiter.acquire(&|| false));
+            let mut burst = 1;
+            while !waiter.is_finished() {
+                burst = 3 - burst;
+                limiter.redefine(&throttled(4.0, burst));
+                std::thread::sleep(Duration::from_millis(10));
+                assert!(began.elapsed() < Duration::from_secs(20), "it waits for ever");
+            }
+            assert!(waiter.join().unwrap());
+        });
+        assert!(began.elapsed() >= Duration::from_millis(240), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_waiter_gives_up_when_told() {
+        let limiter = Limiter::new(&throttled(0.001, 1));
         assert!(limiter.acquire(&|| false));
         let looks = std::cell::Cell::new(0);
         let give_up = || {
@@ -151,14 +206,7 @@ mod tests {
 
     #[test]
     fn without_a_throttle_nobody_waits() {
-        let definition = QueueDefinition {
-            name: "q".into(),
-            polling_interval_ms: 200,
-            max_workers: 1,
-            max_dispatches_per_second: 0.0,
-            max_burst_size: 0,
-        };
-        let limiter = Limiter::new(&definition);
+        let limiter = Limiter::new(&throttled(0.0, 0));
         for _ in 0..1000 {
             assert!(limiter.acquire(&|| false));
         }

@@ -10,6 +10,7 @@
 //! - `schema`, `clock`: a queue's tables, the server's time.
 //! - [`lease`]: who may run a queue's jobs.
 //! - `definitions`, `push`, `settle`, `inspection`, `failure_log`: what the store does.
+//! - `stuck`: whose tables are locked by others.
 //!
 //! Every call returns within 5 s; see [`pool`].
 
@@ -27,6 +28,7 @@ mod resolver;
 mod schema;
 pub mod session;
 mod settle;
+mod stuck;
 mod transfer;
 
 use std::fmt;
@@ -39,6 +41,7 @@ use self::dsn::Dsn;
 use self::lease::Elector;
 use self::pool::Pool;
 use self::session::Session;
+use self::stuck::Stuck;
 use crate::config::{ConfigError, Settings};
 use crate::store::{
     Campaign, Jobs, Push, Pushed, QueueName, Settled, Settlement, Store, StoreError, Transfer,
@@ -55,6 +58,7 @@ pub struct MySqlStore {
     /// The database of the jobs.
     queues: Arc<Pool>,
     elector: Elector,
+    stuck: Stuck,
 }
 
 impl MySqlStore {
@@ -90,7 +94,7 @@ impl MySqlStore {
             lease_time,
         )
         .map_err(|error| ConfigError(format!("cannot stand for queues: {error}")))?;
-        Ok(MySqlStore { repository, queues, elector })
+        Ok(MySqlStore { repository, queues, elector, stuck: Stuck::default() })
     }
 }
 
@@ -142,7 +146,11 @@ impl Jobs for MySqlStore {
     }
 
     fn settle(&self, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
-        settle::settle(&self.queues, batch)
+        settle::settle(self, batch)
+    }
+
+    fn is_stuck(&self, queue: &QueueName) -> bool {
+        self.stuck.contains(queue)
     }
 
     fn campaign(&self, queue: &QueueName, wake: Wake) -> Box<dyn Campaign> {

@@ -1,5 +1,5 @@
 //! Transactions that get in each other's way: those of two nodes on one queue, and those of
-//! somebody else who locks rows in the order that hurts.
+//! somebody else who locks rows in the order that hurts, or whole tables.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,12 +9,14 @@ use mysql::{Conn, TxOpts};
 
 use crate::support::ledger::{Fate, Ledger, Load};
 use crate::support::mariadb::MariaDb;
-use crate::support::nodes::start_two;
-use crate::support::wait::SOON;
+use crate::support::nodes::{define, start, start_two, stat, wait_until_primary};
+use crate::support::wait::{SOON, until};
 use crate::support::worker::Reaction;
 
 /// Deadlocks that have to happen before the test has shown something.
 const ENOUGH: u64 = 3;
+/// Of a client whose queue is locked.
+const BETWEEN_PUSHES: Duration = Duration::from_millis(5);
 
 #[test]
 fn deadlocks_are_repeated_and_never_seen_outside() {
@@ -51,6 +53,53 @@ fn deadlocks_are_repeated_and_never_seen_outside() {
     for node in &nodes {
         assert!(!node.errors().contains("eadlock"), "{}", node.errors());
     }
+}
+
+#[test]
+fn locked_tables_hold_up_no_other_queue() {
+    const LOCKED: [&str; 3] = ["a", "b", "c"];
+    const QUEUES: [&str; 4] = ["a", "b", "c", "free"];
+    let server = MariaDb::start();
+    let database = server.create_database();
+    let node = start("one", &database);
+    for queue in QUEUES {
+        define(&node, queue, r#"{"max_workers":10}"#);
+        wait_until_primary(&node, queue);
+    }
+    let ledger = Ledger::with_slow_worker(Duration::from_millis(500));
+    for queue in LOCKED {
+        ledger.push_all(4, node.address(), queue);
+    }
+    ledger.wait_for_count(12, SOON);
+
+    let mut other = database.conn();
+    let tables = LOCKED.map(|queue| format!("`fireworq_jq({queue})` WRITE")).join(", ");
+    other.query_drop(format!("LOCK TABLES {tables}")).unwrap();
+    // Their outcomes and their pushes wait for the locks; until that is known, so do others.
+    let loads =
+        LOCKED.map(|queue| Load::start(2, &ledger, &[node.address()], queue, BETWEEN_PUSHES));
+    until("the locks are noticed", SOON, || {
+        LOCKED.iter().all(|queue| node.errors().contains(&format!("[{queue}] its table is locked")))
+    });
+    let push = |_| ledger.push(node.address(), "free");
+    until("a push to the other queue is stored", SOON, || {
+        (0..20).map(push).all(|pushed| pushed.fate == Fate::Acknowledged)
+    });
+    let began = Instant::now();
+    let pushed: Vec<_> = (0..100).map(push).collect();
+    let took = began.elapsed();
+    assert!(pushed.iter().all(|pushed| pushed.fate == Fate::Acknowledged));
+    until("their outcomes are stored", SOON, || stat(&node, "free", "total_successes") >= 120);
+    println!("100 pushes beside three locked tables took {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(stat(&node, "a", "total_successes"), 0, "a is not locked");
+
+    other.query_drop("UNLOCK TABLES").unwrap();
+    loads.into_iter().for_each(Load::stop);
+    until("the others go on", SOON, || {
+        LOCKED.iter().all(|queue| stat(&node, queue, "total_successes") >= 4)
+    });
+    ledger.close(&database, &QUEUES);
 }
 
 /// How many deadlocks the server has counted.

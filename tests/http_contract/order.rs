@@ -16,6 +16,7 @@ on_every_store! {
     no_more_run_at_once_than_there_are_workers
     more_workers_take_effect_at_once
     more_workers_take_what_was_grabbed_ahead
+    fewer_workers_are_fewer_at_once
     a_throttled_queue_keeps_to_its_rate
     a_throttle_can_be_lifted
     a_blocked_queue_blocks_no_other
@@ -100,6 +101,22 @@ fn more_workers_take_what_was_grabbed_ahead(store: Store) {
     held.let_go();
     queue.wait_for_stat("total_successes", 308);
     assert_eq!(held.most_at_once(), 5);
+}
+
+fn fewer_workers_are_fewer_at_once(store: Store) {
+    let node = store.shared();
+    let queue = node.queue(&json!({"max_workers": 8}));
+    let (worker, most) = slow(Duration::from_millis(2));
+    queue.push_burst(&vec![json!({ "url": worker.url("/") }); 200]);
+    queue.wait_for_stat("total_successes", 200);
+    assert!(most.load(Ordering::Acquire) > 1);
+    // All of them idle now, and none but one may take a job.
+    let definition = json!({"max_workers": 1}).to_string();
+    assert_eq!(node.put(&format!("/queue/{}", queue.name), definition).status, 200);
+    let (worker, most) = slow(Duration::from_millis(5));
+    queue.push_burst(&vec![json!({ "url": worker.url("/") }); 20]);
+    queue.wait_for_stat("total_successes", 220);
+    assert_eq!(most.load(Ordering::Acquire), 1);
 }
 
 fn a_throttled_queue_keeps_to_its_rate(store: Store) {

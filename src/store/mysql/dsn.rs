@@ -148,14 +148,20 @@ fn invalid(text: impl Into<String>) -> InvalidDsn {
     InvalidDsn(text.into())
 }
 
-/// Splits at the `/` before the database: the last one. Only where what lies before the last
-/// cannot be an address is a `/` further left meant, and the last one part of an option's value.
+/// Splits at the `/` before the database: the last one before the query. One behind a `?` is part
+/// of an option's value, unless what lies before it ends in an address: then the `?` is the
+/// password's.
 fn split_at_database(text: &str) -> Result<(&str, &str), InvalidDsn> {
     if !text.contains('/') {
         return Err(invalid("a DSN must hold a / before the name of the database"));
     }
     text.rmatch_indices('/')
         .map(|(at, _)| (&text[..at], &text[at + 1..]))
+        // Without a `?` behind it, what follows is not a database but a password with a `/`.
+        .scan(false, |is_found, (left, right)| {
+            let is_last = !std::mem::replace(is_found, true);
+            (is_last || right.contains('?')).then_some((left, right))
+        })
         .find(|(left, _)| {
             let address = left.rsplit_once('@').map_or(*left, |(_, address)| address);
             address_parts(address).is_some()

@@ -87,6 +87,11 @@ impl Fault {
     pub fn is_contention(&self) -> bool {
         matches!(self.code(), Some(code::DEADLOCK | code::LOCK_WAIT_TIMEOUT | code::NEED_REPREPARE))
     }
+
+    /// Whether it was a lock that was waited for in vain.
+    pub fn is_locked(&self) -> bool {
+        self.code() == Some(code::LOCK_WAIT_TIMEOUT)
+    }
 }
 
 impl From<Fault> for StoreError {

@@ -111,6 +111,26 @@ impl Pool {
     /// See [`Fault`].
     pub(super) fn with_repeats<T>(
         &self,
+        work: impl FnMut(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, Fault> {
+        self.repeat(Fault::is_contention, work)
+    }
+
+    /// As [`with_repeats`](Pool::with_repeats), for who has others to serve: a lock is waited for
+    /// only once.
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub(super) fn with_quick_repeats<T>(
+        &self,
+        work: impl FnMut(&mut Session) -> Result<T, Error>,
+    ) -> Result<T, Fault> {
+        self.repeat(|fault| fault.is_contention() && !fault.is_locked(), work)
+    }
+
+    fn repeat<T>(
+        &self,
+        is_worth_it: impl Fn(&Fault) -> bool,
         mut work: impl FnMut(&mut Session) -> Result<T, Error>,
     ) -> Result<T, Fault> {
         let last_start = last_start_from_now();
@@ -118,7 +138,7 @@ impl Pool {
         loop {
             match self.attempt(last_start, &mut work) {
                 Err(fault)
-                    if fault.is_contention()
+                    if is_worth_it(&fault)
                         && repeats < MAX_REPEATS
                         && Instant::now() < last_start =>
                 {

@@ -82,6 +82,7 @@ fn push_groups(
         });
         let fault = match stored {
             Ok(stored) => {
+                store.stuck.remove(groups.iter().map(|group| group.queue));
                 for (row, pushed) in stored {
                     answers[row] = Some(Ok(pushed));
                 }
@@ -89,13 +90,16 @@ fn push_groups(
             }
             Err(fault) => fault,
         };
-        let is_stuck = fault.code() == Some(code::LOCK_WAIT_TIMEOUT);
+        let is_stuck = fault.is_locked();
         if fault.is_contention() && !is_stuck && repeats < MAX_REPEATS {
             repeats += 1;
             continue;
         }
         let (Some(failed), Fault::Refused(_)) = (failed, &fault) else { return Err(fault) };
         let mut group = groups.remove(failed);
+        if is_stuck {
+            store.stuck.insert(group.queue);
+        }
         if fault.code() == Some(code::NO_SUCH_TABLE) && !group.created {
             if create_if_defined(store, group.queue)? {
                 group.created = true;

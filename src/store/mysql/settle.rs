@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use mysql::Error;
 
-use super::fault::code;
-use super::pool::Pool;
+use super::MySqlStore;
+use super::fault::{Fault, code};
 use super::schema::{self, JOBS};
 use super::session::Session;
 use crate::job::JobId;
@@ -27,6 +27,7 @@ const STATEMENT_EXTRA_BYTES: usize = 1024;
 
 /// The settlements of one queue by id, each with its place in the batch.
 struct Group<'a> {
+    queue: &'a str,
     tables: Tables,
     items: Vec<(usize, &'a Settlement)>,
 }
@@ -35,19 +36,20 @@ struct Group<'a> {
 type RowState = (JobId, u64, Vec<u8>, Option<u64>, u32);
 
 /// Stores a batch; see [`Jobs::settle`](crate::store::Jobs::settle).
-pub(super) fn settle(pool: &Pool, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
+pub(super) fn settle(store: &MySqlStore, batch: &[Settlement]) -> Result<Vec<Settled>, StoreError> {
     if let [settlement] = batch
         && settlement.step == Step::Complete
     {
-        return complete_alone(pool, settlement).map(|settled| vec![settled]);
+        return complete_alone(store, settlement).map(|settled| vec![settled]);
     }
     let mut answers = vec![Settled::Gone; batch.len()];
     let mut groups = group_by_queue(batch);
     let mut missing = 0;
     while !groups.is_empty() {
         let mut at = 0;
-        match pool.with_repeats(|session| settle_groups(session, &groups, &mut at)) {
+        match store.queues.with_quick_repeats(|session| settle_groups(session, &groups, &mut at)) {
             Ok(settled) => {
+                store.stuck.remove(groups.iter().map(|group| group.queue));
                 for (place, settled) in settled {
                     answers[place] = settled;
                 }
@@ -58,26 +60,40 @@ pub(super) fn settle(pool: &Pool, batch: &[Settlement]) -> Result<Vec<Settled>, 
                 if fault.code() == Some(code::NO_SUCH_TABLE) && missing < 2 * batch.len() =>
             {
                 missing += 1;
-                if !schema::ensure_failures(pool, &groups[at].tables)? {
+                if !schema::ensure_failures(&store.queues, &groups[at].tables)? {
                     // Somebody dropped the queue's tables, and its jobs with them.
                     groups.remove(at);
                 }
             }
-            Err(fault) => return Err(fault.into()),
+            Err(fault) => {
+                note_stuck(store, groups[at].queue, &fault);
+                return Err(fault.into());
+            }
         }
     }
     Ok(answers)
 }
 
 /// The most common case by one statement and one round trip.
-fn complete_alone(pool: &Pool, settlement: &Settlement) -> Result<Settled, StoreError> {
+fn complete_alone(store: &MySqlStore, settlement: &Settlement) -> Result<Settled, StoreError> {
     let sql = JOBS.complete.on(&Tables::of(&settlement.queue));
     let key = (settlement.job_id, settlement.created_at_ms);
-    match pool.with_repeats(|session| session.execute(&sql, key)) {
-        Ok(0) => Ok(Settled::Gone),
-        Ok(_) => Ok(Settled::Stored),
+    match store.queues.with_quick_repeats(|session| session.execute(&sql, key)) {
+        Ok(count) => {
+            store.stuck.remove([&*settlement.queue]);
+            Ok(if count == 0 { Settled::Gone } else { Settled::Stored })
+        }
         Err(fault) if fault.code() == Some(code::NO_SUCH_TABLE) => Ok(Settled::Gone),
-        Err(fault) => Err(fault.into()),
+        Err(fault) => {
+            note_stuck(store, &settlement.queue, &fault);
+            Err(fault.into())
+        }
+    }
+}
+
+fn note_stuck(store: &MySqlStore, queue: &str, fault: &Fault) {
+    if fault.is_locked() {
+        store.stuck.insert(queue);
     }
 }
 
@@ -86,7 +102,10 @@ fn group_by_queue(batch: &[Settlement]) -> Vec<Group<'_>> {
     items.sort_by(|(_, a), (_, b)| (&a.queue, a.job_id).cmp(&(&b.queue, b.job_id)));
     items
         .chunk_by(|(_, a), (_, b)| a.queue == b.queue)
-        .map(|items| Group { tables: Tables::of(&items[0].1.queue), items: items.to_vec() })
+        .map(|items| {
+            let queue = &*items[0].1.queue;
+            Group { queue, tables: Tables::of(queue), items: items.to_vec() }
+        })
         .collect()
 }
 

@@ -221,3 +221,15 @@ fn no_text_that_is_given_makes_a_dsn_show_its_password() {
         word
     });
 }
+
+#[test]
+fn a_password_is_no_database() {
+    for text in [
+        "fw:top@/SECRET@foo(127.0.0.1)/x",
+        "fw:top@/SECRET@127.0.0.1:3306/x",
+        "fw:top@/SECRET@tcp(127.0.0.1:1/x",
+    ] {
+        let error = Dsn::parse(text).expect_err(text).0;
+        assert!(error.contains("address") && !error.contains("SECRET"), "{error}");
+    }
+}
