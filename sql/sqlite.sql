@@ -93,6 +93,9 @@ PRAGMA wal_checkpoint(PASSIVE);
 -- name: empty_log
 PRAGMA wal_checkpoint(TRUNCATE);
 
+-- name: look_for_damage
+PRAGMA quick_check(1);
+
 -- name: revision
 SELECT queues, routings FROM revision;
 

@@ -111,7 +111,7 @@ fn take(files: &Files, gate: &Gate) -> Result<Possession, StoreError> {
         }
     };
     let mut possession = Possession::of(lock);
-    match possession.open(files, gate) {
+    match possession.open(files, gate, false) {
         Err(fault) if fault.is_final() => return Err(fault.into()),
         Err(fault) => gate.shut(fault.into()),
         Ok(()) => {}

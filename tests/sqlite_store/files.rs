@@ -107,6 +107,76 @@ fn a_damaged_file_refuses_pushes() {
 }
 
 #[test]
+fn damage_that_a_reader_finds_refuses_pushes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let daemon = on(&path).start();
+    for _ in 0..50 {
+        push_when_possible(&daemon, &"x".repeat(500));
+    }
+    // In the file, and no longer in the log alone.
+    until("the log is copied", SOON, || fs::metadata(&path).unwrap().len() > 20_000);
+    // The writer has its pages in memory, and would not notice.
+    let size = fs::metadata(&path).unwrap().len();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&vec![0xa5; size as usize - 4096], 4096).unwrap();
+    until("a push is refused for the damage", SOON, || {
+        let answer = push(&daemon, "1");
+        answer.status == 503 && answer.text().contains("damaged")
+    });
+    until("the node is not ready", SOON, || http::get(daemon.address(), "/readyz").status == 503);
+}
+
+#[test]
+fn a_log_that_is_cut_short_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let mut daemon = on(&path).start();
+    for number in 0..5 {
+        push_when_possible(&daemon, &format!("before {number}"));
+    }
+    let log = fs::OpenOptions::new().write(true).open(directory.path().join("jobs.db-wal"));
+    log.unwrap().set_len(0).unwrap();
+    assert_refused(&push(&daemon, "lost"), 503, "jobs.db-wal was cut short");
+    until("the log tells it", SOON, || daemon.errors().contains("may be lost"));
+    // What is accepted from now on is there.
+    push_when_possible(&daemon, "after");
+    daemon.kill9();
+    let daemon = on(&path).start();
+    assert!(deferred_when_loaded(&daemon).contains(&"after".to_owned()));
+}
+
+#[test]
+fn a_database_that_is_emptied_refuses_pushes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let mut daemon = on(&path).start();
+    push_when_possible(&daemon, "1");
+    assert_eq!(daemon.stop(), 0);
+    let whole = fs::read(&path).unwrap();
+    let daemon = on(&path).start();
+    assert_eq!(deferred_when_loaded(&daemon), ["1"]);
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(0).unwrap();
+    assert_refused(&push(&daemon, "lost"), 503, "jobs.db was emptied");
+    file.write_all_at(&whole, 0).unwrap();
+    push_when_possible(&daemon, "2");
+    assert_eq!(deferred(&daemon), ["1", "2"]);
+}
+
+#[test]
+fn a_second_name_of_the_file_is_no_second_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("jobs.db");
+    let daemon = on(&path).start();
+    push_when_possible(&daemon, "1");
+    let other = directory.path().join("other.db");
+    fs::hard_link(&path, &other).unwrap();
+    assert_start_refused(&other, "a hard link");
+    push_when_possible(&daemon, "2");
+}
+
+#[test]
 fn a_file_that_has_gone_refuses_pushes_until_it_is_back() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("jobs.db");

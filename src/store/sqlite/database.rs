@@ -41,6 +41,19 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, Fault> {
     Ok(connection)
 }
 
+/// Looks through the whole database for damage. Takes seconds for a large one.
+///
+/// # Errors
+/// There is some, or the file cannot be read.
+pub(super) fn check(connection: &Connection) -> Result<(), Fault> {
+    let found: String = connection.query_row(&SQL.look_for_damage.text(), (), |row| row.get(0))?;
+    if found == "ok" {
+        return Ok(());
+    }
+    let text = format!("the database is damaged: {}", found.replace('\n', " "));
+    Err(StoreError::Unavailable(text).into())
+}
+
 /// A connection that only reads.
 ///
 /// # Errors

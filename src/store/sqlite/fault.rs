@@ -50,6 +50,15 @@ impl Fault {
         }
     }
 
+    /// Whether what is in the file makes no sense.
+    pub(super) fn is_damage(&self) -> bool {
+        let Fault::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    }
+
     /// Whether a group that met it may do better piece by piece.
     pub(super) fn is_worth_splitting(&self) -> bool {
         let is_full = matches!(

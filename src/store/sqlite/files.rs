@@ -56,7 +56,13 @@ pub(super) struct Opened {
     lock: Identity,
 }
 
-/// A file that is no longer where it was opened, in words for the operator.
+/// How large the files were, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sizes {
+    log: u64,
+}
+
+/// A file that is no longer where it was opened, or no longer whole, in words for the operator.
 #[derive(Debug)]
 pub(super) enum Displaced {
     /// The database: it may come back.
@@ -123,10 +129,15 @@ impl Files {
     /// The identities of the files that were just opened.
     ///
     /// # Errors
-    /// One of them is not there.
+    /// One of them is not there, or the database has another name too, by which another process
+    /// could open it with a lock and a log of its own.
     pub(super) fn opened(&self, lock: &Lock) -> io::Result<Opened> {
+        let database = std::fs::metadata(&self.database)?;
+        if database.nlink() > 1 {
+            return Err(io::Error::other("the file has another name (a hard link), remove one"));
+        }
         Ok(Opened {
-            database: Identity::of(&std::fs::metadata(&self.database)?),
+            database: Identity::of(&database),
             log: Identity::of(&std::fs::metadata(&self.log)?),
             lock: Identity::of(&lock.0.metadata()?),
         })
@@ -137,11 +148,11 @@ impl Files {
     /// # Errors
     /// One of them is not.
     pub(super) fn check(&self, opened: &Opened) -> Result<(), Displaced> {
-        self.check_one(&self.lock, opened.lock).map_err(|what| {
+        check_one(&self.lock, opened.lock).map_err(|what| {
             Displaced::Lock(format!("{what}: another process may use the database; restart"))
         })?;
         self.check_database(opened)?;
-        self.check_one(&self.log, opened.log).map_err(Displaced::Log)
+        check_one(&self.log, opened.log).map(drop).map_err(Displaced::Log)
     }
 
     /// Whether the database is still the file that was opened before.
@@ -149,20 +160,46 @@ impl Files {
     /// # Errors
     /// It is not.
     pub(super) fn check_database(&self, before: &Opened) -> Result<(), Displaced> {
-        self.check_one(&self.database, before.database).map_err(|what| {
+        let found = check_one(&self.database, before.database);
+        let whole = found.and_then(|found| match found.len() {
+            0 => Err(format!("{} was emptied", self.database.display())),
+            _ => Ok(()),
+        });
+        whole.map_err(|what| {
             Displaced::Database(format!("{what}: put it back, or restart to use what is there now"))
         })
     }
 
-    fn check_one(&self, path: &Path, opened: Identity) -> Result<(), String> {
-        match std::fs::metadata(path) {
-            Ok(found) if Identity::of(&found) == opened => Ok(()),
-            Ok(_) => Err(format!("{} was replaced", path.display())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Err(format!("{} was removed", path.display()))
-            }
-            Err(error) => Err(format!("{} cannot be reached: {error}", path.display())),
+    /// How large the files are now.
+    pub(super) fn sizes(&self) -> Sizes {
+        Sizes { log: std::fs::metadata(&self.log).map_or(0, |metadata| metadata.len()) }
+    }
+
+    /// Whether the log is as large as it was after the last commit. Only a commit makes it smaller.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn check_sizes(&self, before: Sizes) -> Result<(), Displaced> {
+        if self.sizes().log >= before.log {
+            return Ok(());
         }
+        Err(Displaced::Log(format!(
+            "{} was cut short by another program: what was stored since it was last copied into \
+             the database may be lost",
+            self.log.display()
+        )))
+    }
+}
+
+/// Looks at the file that was opened by `path`.
+fn check_one(path: &Path, opened: Identity) -> Result<Metadata, String> {
+    match std::fs::metadata(path) {
+        Ok(found) if Identity::of(&found) == opened => Ok(found),
+        Ok(_) => Err(format!("{} was replaced", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(format!("{} was removed", path.display()))
+        }
+        Err(error) => Err(format!("{} cannot be reached: {error}", path.display())),
     }
 }
 
@@ -243,7 +280,8 @@ mod tests {
         let files = Files::at(&directory.path().join("jobs.db")).unwrap();
         let lock = ours(&files);
         files.create_database().unwrap();
-        fs::write(&files.log, "").unwrap();
+        fs::write(&files.database, "pages").unwrap();
+        fs::write(&files.log, "pages").unwrap();
         let opened = files.opened(&lock).unwrap();
         files.check(&opened).unwrap();
         let aside = directory.path().join("aside");
@@ -256,6 +294,15 @@ mod tests {
         assert!(text.starts_with("Database") && text.contains("was replaced"), "{text}");
         fs::rename(&aside, &files.database).unwrap();
         files.check(&opened).unwrap();
+
+        let sizes = files.sizes();
+        files.check_sizes(sizes).unwrap();
+        fs::write(&files.log, "page").unwrap();
+        assert!(matches!(files.check_sizes(sizes), Err(Displaced::Log(_))));
+        fs::write(&files.database, "").unwrap();
+        let text = format!("{:?}", files.check(&opened).unwrap_err());
+        assert!(text.starts_with("Database") && text.contains("was emptied"), "{text}");
+        fs::write(&files.database, "pages").unwrap();
 
         fs::remove_file(&files.log).unwrap();
         assert!(matches!(files.check(&opened), Err(Displaced::Log(_))));

@@ -6,6 +6,7 @@
 //! reads: SQLite shares what it knows of a file within a process, so the last connection
 //! must be gone before the first new one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rusqlite::Connection;
@@ -22,6 +23,8 @@ const READERS_KEPT: usize = 4;
 pub(super) struct Gate {
     files: Arc<Files>,
     state: RwLock<State>,
+    /// Whether somebody who read found damage.
+    is_doubtful: AtomicBool,
 }
 
 enum State {
@@ -32,7 +35,8 @@ enum State {
 impl Gate {
     /// A gate that is shut for `reason`.
     pub(super) fn new(files: Arc<Files>, reason: StoreError) -> Gate {
-        Gate { files, state: RwLock::new(State::Shut(reason)) }
+        let state = RwLock::new(State::Shut(reason));
+        Gate { files, state, is_doubtful: AtomicBool::new(false) }
     }
 
     /// Opens it for the files that were just opened.
@@ -43,6 +47,11 @@ impl Gate {
     /// Shuts it, waits for those who read, and closes their connections.
     pub(super) fn shut(&self, reason: StoreError) {
         self.set(State::Shut(reason));
+    }
+
+    /// Whether somebody has found damage since this was last asked.
+    pub(super) fn take_doubt(&self) -> bool {
+        self.is_doubtful.swap(false, Ordering::Relaxed)
     }
 
     /// Why it is shut, if it is.
@@ -77,6 +86,9 @@ impl Gate {
             let connection =
                 lent.map_or_else(|| database::open_reader(&self.files.database), Ok)?;
             let answer = work(&connection);
+            if answer.as_ref().is_err_and(Fault::is_damage) {
+                self.is_doubtful.store(true, Ordering::Relaxed);
+            }
             // After an error of SQLite a new one costs less than doubts.
             if !matches!(answer, Err(Fault::Sqlite(_))) {
                 let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,7 @@ statements! {
         create_queue, create_routing, create_revision, begin_revision, create_jobs,
         create_jobs_key, create_failures, create_failures_key, count_tables,
         begin, commit, rollback, begin_task, keep_task, undo_task, checkpoint,
-        empty_log,
+        empty_log, look_for_damage,
         revision, raise_queues_revision, raise_routings_revision, queues, put_queue,
         delete_queue, routings, have_queue, put_routing, delete_routing,
         push, push_grabbed, any_due, complete, retry, log_failure, due_jobs, grab, grabbed,

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::checkpoint;
 use super::database;
 use super::fault::Fault;
-use super::files::{Attempt, Displaced, Files, Lock, Opened};
+use super::files::{Attempt, Displaced, Files, Lock, Opened, Sizes};
 use super::gate::Gate;
 use super::group;
 use super::task::{Task, perform};
@@ -85,7 +85,9 @@ impl Writer {
     ) -> std::io::Result<(Writer, JoinHandle<()>)> {
         let (sender, receiver) = unbounded();
         let thread = threads::spawn("sqlite-write".to_owned(), move || {
-            Loop { tools, receiver, is_well: true, is_fenced: false }.run(possession);
+            let sizes = Sizes::default();
+            Loop { tools, receiver, is_well: true, is_fenced: false, is_doubtful: false, sizes }
+                .run(possession);
         })?;
         Ok((Writer { sender }, thread))
     }
@@ -122,11 +124,17 @@ impl Possession {
         Possession { lock: Some(lock), ..Possession::default() }
     }
 
-    /// Opens the database and its gate. Nothing happens without the lock.
+    /// Opens the database and its gate; one that is doubtful is looked through first. Nothing
+    /// happens without the lock.
     ///
     /// # Errors
     /// The database cannot be used.
-    pub(super) fn open(&mut self, files: &Files, gate: &Gate) -> Result<(), Fault> {
+    pub(super) fn open(
+        &mut self,
+        files: &Files,
+        gate: &Gate,
+        is_doubtful: bool,
+    ) -> Result<(), Fault> {
         let Some(lock) = &self.lock else { return Ok(()) };
         let cannot_open = |error: std::io::Error| {
             let path = files.database.display();
@@ -137,6 +145,9 @@ impl Possession {
             Some(before) => files.check_database(before).map_err(StoreError::from)?,
         }
         let connection = database::open_writer(&files.database)?;
+        if is_doubtful {
+            database::check(&connection)?;
+        }
         let opened = files.opened(lock).map_err(cannot_open)?;
         gate.open(opened);
         self.opened = Some(opened);
@@ -152,6 +163,10 @@ struct Loop {
     is_well: bool,
     /// Whether another process may have the database: then this one never has it again.
     is_fenced: bool,
+    /// Whether damage was found, by whomever.
+    is_doubtful: bool,
+    /// After the last commit.
+    sizes: Sizes,
 }
 
 impl Loop {
@@ -188,6 +203,7 @@ impl Loop {
                 self.tools.elections.open();
                 return Some(connection);
             }
+            let began = Instant::now();
             let wait = match self.try_to_obtain(possession) {
                 Ok(wait) => wait,
                 Err(error) => {
@@ -196,7 +212,8 @@ impl Loop {
                     }
                     self.is_well = false;
                     self.tools.gate.shut(error);
-                    OPEN_INTERVAL
+                    // To look through a large database again and again would take all there is.
+                    OPEN_INTERVAL.max(4 * began.elapsed())
                 }
             };
             if possession.connection.is_none() && !self.refuse_for(wait) {
@@ -221,12 +238,14 @@ impl Loop {
             }
             log::info!("this node has {} now", files.database.display());
         }
-        let opened = possession.open(files, gate);
+        let opened = possession.open(files, gate, self.is_doubtful);
         match &opened {
             Ok(()) => STORE.connections_opened.add(1),
             Err(_) => STORE.connection_errors.add(1),
         }
         opened?;
+        self.is_doubtful = false;
+        self.sizes = Sizes::default();
         Ok(Duration::ZERO)
     }
 
@@ -295,7 +314,14 @@ impl Loop {
 
     /// Commits a group and answers all of it; answers why the connection has to go, if it has.
     fn commit(&mut self, connection: &Connection, mut tasks: Vec<Box<dyn Task>>) -> Option<End> {
-        if let Err(displaced) = self.tools.gate.check() {
+        if self.tools.gate.take_doubt() {
+            self.is_doubtful = true;
+            let error = StoreError::Unavailable("the database is damaged".to_owned());
+            tasks.into_iter().for_each(|task| task.answer(Err(error.clone())));
+            return Some(End::Reopen(error));
+        }
+        let whole = self.tools.gate.check();
+        if let Err(displaced) = whole.and_then(|()| self.tools.files.check_sizes(self.sizes)) {
             return self.refuse(tasks, displaced);
         }
         let changes = connection.total_changes();
@@ -309,6 +335,7 @@ impl Loop {
             task.answer(answer);
         }
         if has_written {
+            self.sizes = self.tools.files.sizes();
             self.tools.checkpointer.wake();
         }
         let Some(fault) = outcomes.outage else {
@@ -319,6 +346,7 @@ impl Loop {
             return None;
         };
         let ends_connection = fault.ends_connection();
+        self.is_doubtful |= fault.is_damage();
         let error = StoreError::from(fault);
         if self.is_well {
             log::error!("{error}");
