@@ -18,7 +18,7 @@ use crate::logs::Logs;
 use crate::metrics::process;
 use crate::purger::{self, Purger};
 use crate::queue::Services;
-use crate::queue_definition::QueueDefaults;
+use crate::queue_definition::{QueueDefaults, validate_queue_name};
 use crate::registry::{Refresher, Registry};
 use crate::service::systemd;
 use crate::settler::Settler;
@@ -94,6 +94,10 @@ impl Daemon {
         process::started_s();
         let (wake, deaths) = Wake::channel();
         threads::on_death(wake);
+        if !settings.queue_default.is_empty() {
+            validate_queue_name(&settings.queue_default)
+                .map_err(|invalid| StartError::Setting(format!("queue_default: {invalid}")))?;
+        }
         let store = store::open(settings).map_err(|error| StartError::Setting(error.0))?;
         log::info!("store: {}", store.describe());
         let dispatcher = Dispatcher::new(settings)

@@ -14,10 +14,21 @@ use fireworq::signals::Signals;
 /// For a daemon of which a thread has died.
 const FAILED: u8 = 1;
 
+/// Refuses variables of ours that are no text: what they say would be passed over in silence.
+fn check_environment() -> Result<(), StartError> {
+    for (name, value) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("FIREWORQ_") && value.to_str().is_none() {
+            return Err(StartError::Setting(format!("{name}: the value is not UTF-8")));
+        }
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let arguments = std::env::args_os().skip(1);
     let result = match config::parse(arguments, &|name| std::env::var(name).ok()) {
-        Ok(Command::Run(settings)) => run(&settings),
+        Ok(Command::Run(settings)) => check_environment().and_then(|()| run(&settings)),
         Ok(Command::Copy { from, to }) => copy_store(&from, &to),
         Ok(command) => {
             print!("{}", config::text_of(&command));

@@ -1,5 +1,7 @@
 //! Flags, variables and what ends a start.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
 use mysql::prelude::Queryable;
@@ -8,6 +10,9 @@ use crate::node::Node;
 use crate::stores::Store;
 use crate::support::daemon::Options;
 use crate::support::wait::{SOON, eventually, until};
+
+/// No variables.
+const NONE: &[(&str, &str)] = &[];
 
 /// What a process that has ended left.
 struct Ended {
@@ -21,13 +26,13 @@ struct Ended {
 /// # Panics
 /// It does not end by itself.
 #[track_caller]
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
+fn run<V: AsRef<OsStr>>(arguments: &[&str], variables: &[(&str, V)]) -> Ended {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| std::fs::File::create(directory.path().join(name)).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_fireworq"))
         .args(arguments)
         .env_clear()
-        .envs(variables.iter().copied())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(file("output"))
         .stderr(file("errors"))
@@ -53,22 +58,22 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ended {
 fn what_only_prints_goes_to_standard_output() {
     let version = concat!("Fireworq ", env!("CARGO_PKG_VERSION"), "\n");
     for flag in ["--version", "-v", "-version"] {
-        let ended = run(&[flag], &[]);
+        let ended = run(&[flag], NONE);
         assert_eq!((ended.code, ended.output.as_str()), (0, version), "{flag}");
         assert_eq!(ended.errors, "");
     }
-    let help = run(&["--help"], &[]);
+    let help = run(&["--help"], NONE);
     assert_eq!((help.code, help.errors.as_str()), (0, ""));
     for flag in ["-h", "-help"] {
-        assert_eq!(run(&[flag], &[]).output, help.output, "{flag}");
+        assert_eq!(run(&[flag], NONE).output, help.output, "{flag}");
     }
     for text in ["--bind", "--mysql-dsn", "FIREWORQ_QUEUE_DEFAULT", "127.0.0.1:8080", "--license"] {
         assert!(help.output.contains(text), "the help does not tell of {text}");
     }
-    let license = run(&["--license"], &[]);
+    let license = run(&["--license"], NONE);
     assert_eq!(license.code, 0);
     assert!(license.output.contains("Apache License"), "{}", license.output);
-    let credits = run(&["--credits"], &[]);
+    let credits = run(&["--credits"], NONE);
     assert_eq!(credits.code, 0);
     for name in ["serde_json", "ureq", "mysql", "MIT"] {
         assert!(credits.output.contains(name), "the credits do not tell of {name}");
@@ -89,7 +94,7 @@ fn a_bad_setting_stops_the_start() {
         ("max-body-size", "", "number"),
     ] {
         let dashed = format!("--{flag}");
-        let ended = run(&[&dashed, value, "--driver=in-memory", "--bind=127.0.0.1:0"], &[]);
+        let ended = run(&[&dashed, value, "--driver=in-memory", "--bind=127.0.0.1:0"], NONE);
         assert_eq!(ended.code, 2, "{flag}: {}", ended.errors);
         assert_eq!(ended.output, "");
         assert!(ended.errors.contains(flag), "{flag}: {}", ended.errors);
@@ -118,7 +123,7 @@ fn a_bad_command_line_stops_the_start() {
         &["--"],
         &["-"],
     ] {
-        let ended = run(arguments, &[]);
+        let ended = run(arguments, NONE);
         assert_eq!(ended.code, 2, "{arguments:?}: {}{}", ended.output, ended.errors);
         assert!(!ended.errors.is_empty());
         assert_eq!(ended.output, "");
@@ -129,14 +134,14 @@ fn a_bad_command_line_stops_the_start() {
 fn an_address_that_cannot_be_bound_is_exit_1() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(&["--driver=in-memory", "--bind", &address], &[]);
+    let ended = run(&["--driver=in-memory", "--bind", &address], NONE);
     assert_eq!(ended.code, 1, "{}", ended.errors);
     assert!(ended.errors.contains(&address), "{}", ended.errors);
     assert!(ended.errors.to_lowercase().contains("in use"), "{}", ended.errors);
-    let ended = run(&["--driver=in-memory", "--bind=192.0.2.1:1"], &[]);
+    let ended = run(&["--driver=in-memory", "--bind=192.0.2.1:1"], NONE);
     assert_eq!(ended.code, 1, "{}", ended.errors);
     for address in ["nonsense", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"] {
-        let ended = run(&["--driver=in-memory", "--bind", address], &[]);
+        let ended = run(&["--driver=in-memory", "--bind", address], NONE);
         assert!(matches!(ended.code, 1 | 2), "{address}: {}", ended.code);
         assert!(ended.errors.contains(address), "{}", ended.errors);
     }
@@ -154,13 +159,29 @@ fn a_bad_dsn_is_exit_2_and_its_password_stays_hidden() {
         "u:s3cr3t@tcp(127.0.0.1:1)/",
     ] {
         for flag in ["--mysql-dsn", "--queue-mysql-dsn"] {
-            let ended = run(&[flag, dsn, "--bind=127.0.0.1:0"], &[]);
+            let ended = run(&[flag, dsn, "--bind=127.0.0.1:0"], NONE);
             assert_eq!(ended.code, 2, "{dsn}: {}", ended.errors);
             assert!(!ended.errors.is_empty());
             let shown = ended.output + &ended.errors;
             assert!(!shown.contains("s3cr3t"), "{dsn}: {shown}");
         }
     }
+}
+
+#[test]
+fn what_cannot_be_a_default_queue_stops_the_start() {
+    for name in ["q".repeat(47), "..".to_owned()] {
+        let ended = run(&["--driver=in-memory", "--queue-default", &name], NONE);
+        assert_eq!(ended.code, 2, "{name}");
+        assert!(ended.errors.contains("queue_default: "), "{}", ended.errors);
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_text_stops_the_start() {
+    let ended = run(&[], &[("FIREWORQ_SQLITE_PATH", OsStr::from_bytes(b"/tmp/\xff.db"))]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("FIREWORQ_SQLITE_PATH"), "{}", ended.errors);
 }
 
 #[test]
@@ -175,7 +196,7 @@ fn flags_have_all_their_forms() {
     ] {
         // Refused for its last argument only: everything before was understood.
         let arguments = [arguments, &["--max-body-size=x"]].concat();
-        let ended = run(&arguments, &[]);
+        let ended = run(&arguments, NONE);
         assert_eq!(ended.code, 2);
         assert!(ended.errors.contains("max-body-size"), "{arguments:?}: {}", ended.errors);
     }
@@ -218,7 +239,7 @@ fn the_process_id_is_written() {
     assert_eq!(node.stop(), 0);
     let unwritable = format!("--pid={}/x", file.display());
     std::fs::write(&file, "").unwrap();
-    let ended = run(&["--driver=in-memory", "--bind=127.0.0.1:0", &unwritable], &[]);
+    let ended = run(&["--driver=in-memory", "--bind=127.0.0.1:0", &unwritable], NONE);
     assert!(ended.code != 0);
     assert!(ended.errors.contains(file.to_str().unwrap()), "{}", ended.errors);
 }
@@ -227,7 +248,7 @@ fn the_process_id_is_written() {
 fn a_log_that_cannot_be_opened_stops_the_start() {
     for flag in ["access-log", "queue-log", "error-log"] {
         let argument = format!("--{flag}=/dev/null/x");
-        let ended = run(&["--driver=in-memory", "--bind=127.0.0.1:0", &argument], &[]);
+        let ended = run(&["--driver=in-memory", "--bind=127.0.0.1:0", &argument], NONE);
         assert!(ended.code != 0);
         assert!(ended.errors.contains("/dev/null/x"), "{flag}: {}", ended.errors);
     }
@@ -278,7 +299,7 @@ fn the_password_comes_from_a_file() {
     until("the refusal is told", SOON, || node.errors().contains("Access denied"));
     let refused = |expected: &str| {
         let flag = format!("--mysql-password-file={path}");
-        let ended = run(&["--mysql-dsn", &dsn, &flag, "--bind=127.0.0.1:0"], &[]);
+        let ended = run(&["--mysql-dsn", &dsn, &flag, "--bind=127.0.0.1:0"], NONE);
         assert_eq!(ended.code, 2, "{}", ended.errors);
         assert!(ended.errors.contains(path) && ended.errors.contains(expected), "{}", ended.errors);
     };
@@ -296,7 +317,7 @@ fn a_failed_start_is_told_in_the_error_log() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("error.log");
     let argument = format!("--error-log={}", file.display());
-    let ended = run(&["--driver=in-memory", "--bind", &address, &argument], &[]);
+    let ended = run(&["--driver=in-memory", "--bind", &address, &argument], NONE);
     assert_eq!(ended.code, 1);
     assert!(ended.errors.contains(&address), "{}", ended.errors);
     let log = std::fs::read_to_string(&file).unwrap();
