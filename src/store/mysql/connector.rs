@@ -23,10 +23,11 @@ use crate::store::sql::{Tables, statements};
 /// How long finding the server and connecting to it may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
 /// How long a session waits for bytes from the server, and so the longest that a statement may
-/// run, but for sessions of [`Connector::connect_to_wait`].
-pub const READ_TIMEOUT: Duration = Duration::from_millis(2500);
+/// run, but for sessions of [`Connector::connect_to_wait`]. A push may have to wait for two, its
+/// own and that before it, and is to be answered within 5 s.
+pub const READ_TIMEOUT: Duration = Duration::from_millis(2300);
 /// How long a session waits until the server takes bytes.
-pub const WRITE_TIMEOUT: Duration = Duration::from_millis(2500);
+pub const WRITE_TIMEOUT: Duration = Duration::from_millis(2300);
 /// How long a statement waits for a lock on rows or a table, in seconds; less than
 /// [`READ_TIMEOUT`], so that the server says what happened and the session stays.
 const LOCK_WAIT_S: u64 = 1;
