@@ -168,7 +168,9 @@ impl Poller<'_> {
         let (_, max_workers) = queue.limits();
         let ahead = if queue.is_throttled() { 0 } else { self.pace.ahead(queue, max_workers) };
         queue.ahead.store(ahead, Ordering::Relaxed);
-        let taken = queue.handed.load(Ordering::SeqCst) + queue.lane.reserved();
+        // In this order: what is handed over in between counts twice, and never not at all.
+        let reserved = queue.lane.reserved();
+        let taken = reserved + queue.handed.load(Ordering::SeqCst);
         let unsettled = queue.in_hand().len().saturating_sub(taken);
         if queue.surplus(taken) > ahead / 2 || unsettled > MAX_UNSETTLED {
             return 0;
