@@ -4,9 +4,10 @@ import { path, query, send } from './api.js';
 import { curlBlock } from './curl.js';
 import { KeyedList, button, cell, emptyState, h, setText, table } from './dom.js';
 import { ask, notice } from './dialog.js';
-import { count, plural, preview, time } from './format.js';
+import { ZONE, count, exactTime, plural, preview, time } from './format.js';
 import { readPage } from './json.js';
 import { payloadBlock, payloadPreview } from './payload.js';
+import { queueLink } from './queues.js';
 import { retryFailure } from './retry.js';
 
 /** Rows of a page. */
@@ -75,9 +76,10 @@ export function messageOf(result) {
 function details(view, row, isFailure) {
   const entry = path('queue', view.queue, isFailure ? 'failed' : 'job', row.id);
   const times = isFailure
-    ? [['Job', row.job_id], ['Failed', row.failed_at], ['Created', row.created_at],
+    ? [['Job', row.job_id], ['Failed', exactTime(row.failed_at)],
+      ['Created', exactTime(row.created_at)],
       ['Tries', count(row.fail_count)]]
-    : [['Next try', row.next_try], ['Created', row.created_at],
+    : [['Next try', exactTime(row.next_try)], ['Created', exactTime(row.created_at)],
       ['Failed tries', `${count(row.fail_count)}; ${plural(row.max_retries, 'retry')
         .replace('retrys', 'retries')} at the most`],
       ['Between tries', `${count(row.retry_delay)} s`],
@@ -152,6 +154,7 @@ export class Listing {
       isFailure ? FAILED_COLUMNS : JOB_COLUMNS);
     body.remove();
     this.queue = view.queue;
+    this.address = queueLink(view.queue, tab);
     this.list = new KeyedList(node, (row) => row.id, (row) => makeRow(view, row, isFailure));
     // The head of the table stays first.
     this.list.parent = {
@@ -165,7 +168,9 @@ export class Listing {
       ? emptyState('Nothing matches', 'No failed job fits the filter.')
       : emptyState(...this.tab.empty);
     this.pager = h('nav', { class: 'pager', 'aria-label': 'Pages of the list' });
-    this.node = h('div', { class: 'listing' }, this.tableNode, this.empty, this.pager,
+    this.node = h('div', { class: 'listing' },
+      h('p', { class: 'hint' }, `Times are in this browser’s zone, ${ZONE}.`),
+      this.tableNode, this.empty, this.pager,
       h('details', { class: 'as-curl' }, h('summary', {}, 'As curl'),
         curlBlock({ path: this.path() }).node));
     this.tableNode.hidden = true;
@@ -197,8 +202,7 @@ export class Listing {
   }
 
   showPager({ rows, next }) {
-    const base = location.hash.split('?')[0];
-    const to = (cursor) => base + query({ ...this.filter, cursor });
+    const to = (cursor) => this.address + query({ ...this.filter, cursor });
     if (next) previous.set(next, this.cursor ?? '');
     const links = [];
     if (this.cursor) {

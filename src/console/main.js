@@ -48,12 +48,11 @@ function markLinks(page) {
 }
 
 function navigate() {
-  // The link past the navigation is no page.
-  if (location.hash === '#main') return;
   const { parts, parameters } = readHash();
   // A question about what is no longer shown is given up.
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
-  const page = Object.hasOwn(VIEWS, parts[0]) ? parts[0] : 'queues';
+  const isKnown = Object.hasOwn(VIEWS, parts[0]) && (parts[0] !== 'queue' || parts[1]);
+  const page = isKnown ? parts[0] : 'queues';
   markLinks(page);
   if (current?.key === `${page}/${parts[1] ?? ''}` && current.view.follow) {
     current.view.follow(parts.slice(1), parameters);
@@ -146,5 +145,10 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden) current?.kick();
 });
 addEventListener('hashchange', navigate);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  // The hash is the page's address, which the link must not change.
+  event.preventDefault();
+  main.focus();
+});
 start();
 navigate();

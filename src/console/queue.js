@@ -3,7 +3,7 @@
 import { Refused, get, path, query } from './api.js';
 import { timeline } from './chart.js';
 import { button, h, setText } from './dom.js';
-import { duration, figure, plural, rate } from './format.js';
+import { duration, figure, localTime, plural, rate } from './format.js';
 import { Listing, TABS } from './listing.js';
 import { SAMPLES, latest, onSample, sampleOf } from './live.js';
 import { deleteQueue, editQueue } from './queue_form.js';
@@ -34,7 +34,9 @@ function makeChart(series, label) {
 /** The form above the failed jobs. A filter becomes part of the page's address. */
 function filterForm(queue, filter, change) {
   const typed = { ...filter };
-  for (const key of ['since', 'until']) if (typed[key]) typed[key] = localTime(typed[key]);
+  for (const key of ['since', 'until']) {
+    if (typed[key]) typed[key] = localTime(typed[key]).slice(0, 19);
+  }
   const field = (name, label, attributes) => h('label', {}, h('span', {}, label),
     h('input', { name, autocomplete: 'off', ...attributes, value: typed[name] ?? '' }));
   const base = queueLink(queue, 'failed');
@@ -63,13 +65,6 @@ function filterForm(queue, filter, change) {
     button(`Run ${which} again…`, () => change(() => doToAll('retry', queue, filter))),
     button(`Delete ${which}…`, () => change(() => doToAll('delete', queue, filter)),
       { class: 'danger-quiet' })));
-}
-
-/** For the field: a time of the API in this browser's zone. */
-function localTime(value) {
-  const date = new Date(/^\d+$/.test(value) ? Number(value) : value);
-  if (Number.isNaN(date.getTime())) return '';
-  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
 }
 
 class QueueView {

@@ -17,6 +17,8 @@ fn a_queue_is_created_changed_and_deleted(store: Store) {
     let (name, path) = (unique("made"), |name: &str| format!("/queue/{name}"));
     let page = Page::open(node.address(), "");
     page.press("New queue");
+    page.until_shown("A queue needs a name.");
+    assert_eq!(page.curl(), "");
     // Refused by the daemon, and said where it can be put right.
     page.fill("name", &name);
     page.fill("max_workers", "many");
