@@ -19,6 +19,8 @@ const VIEWS = {
 };
 /** While the daemon is away it is asked so often. */
 const RETRY_MS = 1000;
+/** And so often while it answers with an error: its store may be away. */
+const TROUBLED_MS = 3000;
 
 const main = document.getElementById('main');
 const banner = document.getElementById('contact');
@@ -102,17 +104,19 @@ function run(view, key) {
     while (!signal.aborted) {
       isWanted = false;
       const before = performance.now();
+      let hasFailed = false;
       try {
         if (!document.hidden) await view.refresh?.(signal);
         view.trouble.hidden = true;
       } catch (error) {
         if (signal.aborted) return;
+        hasFailed = true;
         showTrouble(view, error);
       }
       const took = performance.now() - before;
-      if (!isWanted) {
-        await pause(contact.isLost ? RETRY_MS : Math.max(view.interval ?? 5000, took * 4));
-      }
+      if (isWanted) continue;
+      if (contact.isLost) await pause(RETRY_MS);
+      else await pause(hasFailed ? TROUBLED_MS : Math.max(view.interval, took * 4));
     }
   })();
   const end = () => {

@@ -185,6 +185,24 @@ fn times_are_shown_and_typed_in_the_zone_of_the_browser() {
     page.until_shown(&format!("that failed from “{shown}”"));
 }
 
+#[test]
+fn a_filter_that_is_refused_is_told_at_its_field_and_nothing_is_done_by_it() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let page = Page::open(
+        node.address(),
+        &format!("#/queue/{}/failed?since=garbage&message=x", queue.name),
+    );
+    page.until("document.querySelector('[name=since][aria-invalid]') !== null");
+    page.until_shown("The parameter since is not a time");
+    let buttons = "return document.querySelector('main').innerText.includes('matching')";
+    assert_eq!(page.script(buttons), false);
+    // The page's other figures are there all the same.
+    page.until_shown("20 workers");
+    page.press("Clear");
+    page.until_shown("Delete all…");
+}
+
 fn many_are_run_again_or_deleted_by_a_filter(store: Store) {
     let node = store.shared();
     let queue = node.queue(&json!({}));

@@ -58,6 +58,21 @@ fn a_queue_is_created_changed_and_deleted(store: Store) {
     assert_eq!(node.get(&path(&name)).status, 404);
 }
 
+#[test]
+fn a_queue_that_is_created_again_shows_its_jobs_again() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let path = format!("/queue/{}", queue.name);
+    let page = Page::open(node.address(), &format!("#{path}"));
+    page.until_shown("No waiting jobs");
+    node.delete(&path);
+    page.until_shown("The daemon answers 404");
+    page.until("!document.body.innerText.includes('No waiting jobs')");
+    node.put(&path, "{}");
+    page.until_shown("No waiting jobs");
+    page.until("!document.body.innerText.includes('The daemon answers 404')");
+}
+
 fn the_figures_of_a_queue_are_shown(store: Store) {
     let node = store.shared();
     let queue = node.queue(&json!({ "max_workers": 2 }));
