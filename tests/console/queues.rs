@@ -99,3 +99,20 @@ fn the_figures_of_a_queue_are_shown(store: Store) {
     page.until("document.querySelectorAll('.chart-card .line[d^=M]').length === 3");
     page.until_shown("2 workers");
 }
+
+#[test]
+fn a_node_that_is_not_primary_tells_what_runs_elsewhere() {
+    let place = Store::Mysql.place();
+    let primary = place.node(&[]);
+    let queue = primary.queue(&json!({ "max_workers": 7 }));
+    queue.wait_for_stat("active_nodes", 1);
+    let slow = Worker::start(|_| crate::support::worker::Reaction::silence());
+    queue.push(&json!({ "url": slow.url("/") }));
+    slow.wait_for(1, SOON);
+    let standby = place.node(&[]);
+    let page = Page::open(standby.address(), "");
+    page.until_row_shows(&queue.name, "1 of 7");
+    page.press(&queue.name);
+    page.until_shown("1 of 7");
+    page.until_shown("The charts show what this node does.");
+}
