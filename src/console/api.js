@@ -1,5 +1,7 @@
 // Requests to the API of the daemon that served this page, and whether it can be reached.
 
+import { preview } from './format.js';
+
 /** Where the API is: beside the console, also behind a proxy that puts a prefix before it. */
 export const ROOT = new URL('..', import.meta.url);
 
@@ -7,6 +9,8 @@ export const ROOT = new URL('..', import.meta.url);
 const PATIENCE_MS = 8000;
 /** The same for what changes many jobs at once. */
 const LONG_PATIENCE_MS = 60000;
+/** So much is shown of an answer that is no JSON. */
+const MAX_SHOWN = 200;
 
 /** The daemon answered with an error. `detail` is its own words. */
 export class Refused extends Error {
@@ -50,12 +54,15 @@ function noteClock(answer) {
 }
 
 /**
- * Sends a request and answers the text of the answer.
+ * Sends a request and answers the text of the answer, which is JSON unless `isText`.
  *
  * Throws `Refused` for an answer that is an error, `Away` where there is none, and whatever
  * `signal` was aborted with.
  */
-export async function send({ method = 'GET', path, body }, { signal, isLong = false } = {}) {
+export async function send(
+  { method = 'GET', path, body },
+  { signal, isLong = false, isText = false } = {},
+) {
   const patience = AbortSignal.timeout(isLong ? LONG_PATIENCE_MS : PATIENCE_MS);
   let answer;
   let text;
@@ -76,8 +83,11 @@ export async function send({ method = 'GET', path, body }, { signal, isLong = fa
   }
   contact.set(false);
   noteClock(answer);
-  if (answer.ok) return text;
-  throw new Refused(answer.status, detailOf(text));
+  if (!answer.ok) throw new Refused(answer.status, detailOf(text));
+  const type = answer.headers.get('Content-Type') ?? 'nothing known';
+  if (isText || type.includes('json')) return text;
+  // Something between here and the daemon has answered, or it has taken the path for another.
+  throw new Refused(answer.status, `no JSON but ${type}: ${preview(text, MAX_SHOWN)}`);
 }
 
 function detailOf(text) {
@@ -85,7 +95,7 @@ function detailOf(text) {
     const problem = JSON.parse(text);
     return problem.detail ?? problem.title ?? '';
   } catch {
-    return text.trim();
+    return preview(text, MAX_SHOWN);
   }
 }
 

@@ -9,7 +9,11 @@ import { fieldset } from './form.js';
 export function openDialog(title, content) {
   const heading = h('h2', { id: 'dialog-title' }, title);
   const node = h('dialog', { 'aria-labelledby': 'dialog-title' }, heading, content);
-  node.addEventListener('close', () => node.remove());
+  node.addEventListener('close', () => {
+    node.remove();
+    // The row that the question came from may be gone meanwhile, and its button with it.
+    if (document.activeElement === document.body) document.getElementById('main').focus();
+  });
   document.body.append(node);
   node.showModal();
   return node;
@@ -25,7 +29,9 @@ export function openDialog(title, content) {
 export function ask({ title, intro, fields = [], request, check, submit, isDangerous = false }) {
   return new Promise((resolve) => {
     const form = fieldset(fields);
-    const command = curlBlock(request(form.values()));
+    const command = curlBlock();
+    const showCommand = () => command.showChecked(check, request, form.values());
+    showCommand();
     const confirm = h('button', { type: 'submit', class: isDangerous ? 'danger' : 'primary' },
       submit);
     const node = h('form', { novalidate: true },
@@ -35,7 +41,7 @@ export function ask({ title, intro, fields = [], request, check, submit, isDange
       h('div', { class: 'buttons' },
         button('Cancel', () => dialog.close()), confirm));
     let result = null;
-    node.addEventListener('input', () => command.show(request(form.values())));
+    node.addEventListener('input', showCommand);
     node.addEventListener('submit', async (event) => {
       event.preventDefault();
       const objection = check?.(form.values());

@@ -70,9 +70,26 @@ export class KeyedList {
       }
     }
     for (const key of gone) {
-      this.known.get(key).node.remove();
+      const { node } = this.known.get(key);
       this.known.delete(key);
+      if (node.contains(document.activeElement)) this.passFocus(node);
+      node.remove();
     }
+  }
+
+  /** Gives the focus of a child that goes to the same button of the next one, or the one before. */
+  passFocus(node) {
+    const buttons = (of) => [...of.querySelectorAll('a[href], button')];
+    const place = buttons(node).indexOf(document.activeElement);
+    const staying = new Set([...this.known.values()].map((entry) => entry.node));
+    const find = (step) => {
+      let other = node[step];
+      while (other && (other.hidden || !staying.has(other))) other = other[step];
+      return other;
+    };
+    const heir = find('nextElementSibling') ?? find('previousElementSibling');
+    const heirs = heir ? buttons(heir) : [];
+    (heirs[place] ?? heirs[0] ?? document.getElementById('main')).focus();
   }
 }
 

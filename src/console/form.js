@@ -94,6 +94,19 @@ export function numberText(typed) {
   return /^-?\d+(\.\d+)?$/.test(text) && !/^-?0\d/.test(text) ? text : JSON.stringify(text);
 }
 
+/**
+ * What is to be objected to a payload that should be one JSON value, or none; else `null`. Put
+ * into a body unread, it could end its own member and bring others.
+ */
+export function objectionToJson(payload) {
+  try {
+    if (payload.trim()) JSON.parse(payload);
+    return null;
+  } catch (error) {
+    return `The payload is not JSON: ${error.message}`;
+  }
+}
+
 /** The text of an object of `[key, text of the value]`; those without a value are left out. */
 export function objectText(parts) {
   const given = parts.filter(([, value]) => value !== null);

@@ -45,9 +45,27 @@ export function bytes(size) {
   return size < 1e9 ? `${TENTHS.format(size / 1e6)} MB` : `${TENTHS.format(size / 1e9)} GB`;
 }
 
-/** A time of the API, in the node's time zone as it came, without the rest of the second. */
-export function time(rfc3339) {
-  return rfc3339.slice(0, 19).replace('T', ' ');
+/** This browser's time zone, in which all times are shown and typed. */
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/**
+ * A time of the API, RFC 3339 or milliseconds since 1970, in this browser's zone:
+ * `2026-01-31T23:59:59.999`; nothing for what is no time.
+ */
+export function localTime(value) {
+  const date = new Date(/^\d+$/.test(value) ? Number(value) : value);
+  if (Number.isNaN(date.getTime())) return '';
+  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, -1);
+}
+
+/** The same as people write it. */
+export function exactTime(value) {
+  return localTime(value).replace('T', ' ');
+}
+
+/** The same to the second. */
+export function time(value) {
+  return exactTime(value).slice(0, 19);
 }
 
 /** Text on one line, and not too long. */

@@ -3,7 +3,7 @@
 import { categoryPath, get, send } from './api.js';
 import { curlBlock } from './curl.js';
 import { h } from './dom.js';
-import { fieldset, numberParts, objectText } from './form.js';
+import { fieldset, numberParts, objectText, objectionToJson } from './form.js';
 import { members } from './json.js';
 import { queueLink } from './queues.js';
 
@@ -39,13 +39,13 @@ function fields(category, categories) {
 
 function request(values) {
   const { payload, kind } = values;
-  const text = kind === 'text' ? JSON.stringify(payload) : payload.trim();
+  const text = kind === 'text' ? payload && JSON.stringify(payload) : payload.trim();
   return {
     method: 'POST',
-    path: categoryPath('job', values.category || 'category'),
+    path: categoryPath('job', values.category),
     body: objectText([
       ['url', JSON.stringify(values.url)],
-      ['payload', payload ? text : null],
+      ['payload', text || null],
       ...numberParts(values, NUMBERS),
     ]),
   };
@@ -55,14 +55,7 @@ function request(values) {
 function check({ category, kind, payload }) {
   if (!category) return 'A job needs a category.';
   if (['.', '..'].includes(category)) return 'This category cannot be sent in a path.';
-  if (kind === 'json' && payload) {
-    try {
-      JSON.parse(payload);
-    } catch (error) {
-      return `The payload is not JSON: ${error.message}`;
-    }
-  }
-  return null;
+  return kind === 'json' ? objectionToJson(payload) : null;
 }
 
 class JobView {
@@ -87,13 +80,15 @@ class JobView {
 
   build(category, categories) {
     this.form = fieldset(fields(category, categories));
-    const command = curlBlock(request(this.form.values()));
+    const command = curlBlock();
+    const showCommand = () => command.showChecked(check, request, this.form.values());
+    showCommand();
     const submit = h('button', { type: 'submit', class: 'primary' }, 'Hand in the job');
     const result = h('p', { class: 'result', role: 'status' });
     const node = h('form', { class: 'card', novalidate: true }, this.form.node,
       h('details', { class: 'as-curl', open: true }, h('summary', {}, 'As curl'), command.node),
       h('div', { class: 'buttons' }, submit), result);
-    node.addEventListener('input', () => command.show(request(this.form.values())));
+    node.addEventListener('input', showCommand);
     node.addEventListener('submit', async (event) => {
       event.preventDefault();
       result.replaceChildren();

@@ -4,13 +4,20 @@ import { path, query, send } from './api.js';
 import { curlBlock } from './curl.js';
 import { KeyedList, button, cell, emptyState, h, setText, table } from './dom.js';
 import { ask, notice } from './dialog.js';
-import { count, plural, preview, time } from './format.js';
+import {
+  ZONE, bytes, count, duration, exactTime, plural, preview, time,
+} from './format.js';
 import { readPage } from './json.js';
 import { payloadBlock, payloadPreview } from './payload.js';
+import { queueLink } from './queues.js';
 import { retryFailure } from './retry.js';
 
 /** Rows of a page. */
 const LIMIT = 50;
+/** What a list may weigh for each millisecond until it is read again: large payloads are costly. */
+const WEIGHT_PER_MS = 250;
+/** A longer pause than this is told. */
+const MAX_SILENT_MS = 4000;
 
 /** What each tab shows: its path, its order, and what stands there when it is empty. */
 export const TABS = {
@@ -75,9 +82,10 @@ export function messageOf(result) {
 function details(view, row, isFailure) {
   const entry = path('queue', view.queue, isFailure ? 'failed' : 'job', row.id);
   const times = isFailure
-    ? [['Job', row.job_id], ['Failed', row.failed_at], ['Created', row.created_at],
+    ? [['Job', row.job_id], ['Failed', exactTime(row.failed_at)],
+      ['Created', exactTime(row.created_at)],
       ['Tries', count(row.fail_count)]]
-    : [['Next try', row.next_try], ['Created', row.created_at],
+    : [['Next try', exactTime(row.next_try)], ['Created', exactTime(row.created_at)],
       ['Failed tries', `${count(row.fail_count)}; ${plural(row.max_retries, 'retry')
         .replace('retrys', 'retries')} at the most`],
       ['Between tries', `${count(row.retry_delay)} s`],
@@ -152,6 +160,7 @@ export class Listing {
       isFailure ? FAILED_COLUMNS : JOB_COLUMNS);
     body.remove();
     this.queue = view.queue;
+    this.address = queueLink(view.queue, tab);
     this.list = new KeyedList(node, (row) => row.id, (row) => makeRow(view, row, isFailure));
     // The head of the table stays first.
     this.list.parent = {
@@ -164,8 +173,15 @@ export class Listing {
     this.empty = Object.keys(filter).length
       ? emptyState('Nothing matches', 'No failed job fits the filter.')
       : emptyState(...this.tab.empty);
+    this.view = view;
+    this.isStale = true;
+    this.pace = h('span', {});
+    this.paceNode = h('p', { class: 'buttons hint', hidden: true }, this.pace,
+      button('Read it now', () => this.lookAgain(), { class: 'small' }));
     this.pager = h('nav', { class: 'pager', 'aria-label': 'Pages of the list' });
-    this.node = h('div', { class: 'listing' }, this.tableNode, this.empty, this.pager,
+    this.node = h('div', { class: 'listing' },
+      h('p', { class: 'hint' }, `Times are in this browser’s zone, ${ZONE}.`),
+      this.paceNode, this.tableNode, this.empty, this.pager,
       h('details', { class: 'as-curl' }, h('summary', {}, 'As curl'),
         curlBlock({ path: this.path() }).node));
     this.tableNode.hidden = true;
@@ -180,16 +196,31 @@ export class Listing {
 
   /** A page. One that found nothing in a long look leads on, to where there may be more. */
   async read(signal) {
-    let cursor = this.cursor;
+    let [cursor, weight] = [this.cursor, 0];
     for (;;) {
-      const page = readPage(await send({ path: this.path(cursor) }, { signal }), this.tab.key);
-      if (page.rows.length || !page.next) return page;
+      const text = await send({ path: this.path(cursor) }, { signal, isLong: true });
+      const page = readPage(text, this.tab.key);
+      weight += text.length;
+      if (page.rows.length || !page.next) return { ...page, weight };
       cursor = page.next;
     }
   }
 
+  /** Reads the list whether or not it is time for that. */
+  lookAgain() {
+    this.isStale = true;
+    this.view.kick();
+  }
+
   async refresh(signal) {
+    if (!this.isStale && performance.now() < this.due) return;
+    Object.assign(this, { isStale: false, due: 0 });
     const page = await this.read(signal);
+    const pause = page.weight / WEIGHT_PER_MS;
+    this.due = performance.now() + pause;
+    this.paceNode.hidden = pause < MAX_SILENT_MS;
+    setText(this.pace, `This list of ${bytes(page.weight)} was read at `
+      + `${time(new Date().toISOString()).slice(11)} and is read again after ${duration(pause)}.`);
     this.list.show(page.rows);
     this.tableNode.hidden = page.rows.length === 0;
     this.empty.hidden = page.rows.length > 0;
@@ -197,8 +228,7 @@ export class Listing {
   }
 
   showPager({ rows, next }) {
-    const base = location.hash.split('?')[0];
-    const to = (cursor) => base + query({ ...this.filter, cursor });
+    const to = (cursor) => this.address + query({ ...this.filter, cursor });
     if (next) previous.set(next, this.cursor ?? '');
     const links = [];
     if (this.cursor) {

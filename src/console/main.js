@@ -19,6 +19,8 @@ const VIEWS = {
 };
 /** While the daemon is away it is asked so often. */
 const RETRY_MS = 1000;
+/** And so often while it answers with an error: its store may be away. */
+const TROUBLED_MS = 3000;
 
 const main = document.getElementById('main');
 const banner = document.getElementById('contact');
@@ -48,12 +50,11 @@ function markLinks(page) {
 }
 
 function navigate() {
-  // The link past the navigation is no page.
-  if (location.hash === '#main') return;
   const { parts, parameters } = readHash();
   // A question about what is no longer shown is given up.
   for (const dialog of document.querySelectorAll('dialog')) dialog.close();
-  const page = Object.hasOwn(VIEWS, parts[0]) ? parts[0] : 'queues';
+  const isKnown = Object.hasOwn(VIEWS, parts[0]) && (parts[0] !== 'queue' || parts[1]);
+  const page = isKnown ? parts[0] : 'queues';
   markLinks(page);
   if (current?.key === `${page}/${parts[1] ?? ''}` && current.view.follow) {
     current.view.follow(parts.slice(1), parameters);
@@ -103,17 +104,19 @@ function run(view, key) {
     while (!signal.aborted) {
       isWanted = false;
       const before = performance.now();
+      let hasFailed = false;
       try {
         if (!document.hidden) await view.refresh?.(signal);
         view.trouble.hidden = true;
       } catch (error) {
         if (signal.aborted) return;
+        hasFailed = true;
         showTrouble(view, error);
       }
       const took = performance.now() - before;
-      if (!isWanted) {
-        await pause(contact.isLost ? RETRY_MS : Math.max(view.interval ?? 5000, took * 4));
-      }
+      if (isWanted) continue;
+      if (contact.isLost) await pause(RETRY_MS);
+      else await pause(hasFailed ? TROUBLED_MS : Math.max(view.interval, took * 4));
     }
   })();
   const end = () => {
@@ -146,5 +149,10 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden) current?.kick();
 });
 addEventListener('hashchange', navigate);
+document.querySelector('.skip').addEventListener('click', (event) => {
+  // The hash is the page's address, which the link must not change.
+  event.preventDefault();
+  main.focus();
+});
 start();
 navigate();

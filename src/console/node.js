@@ -63,16 +63,34 @@ class NodeView {
         ['version', 'settings', 'stats', 'queues'].map((path) => curlBlock({ path }).node)));
   }
 
+  /** Each part by itself: while its store is away the node can still tell the others. */
   async refresh(signal) {
-    const [version, settings, stats, queues] = await Promise.all([
-      send({ path: 'version' }, { signal }), get('settings', { signal }),
-      get('stats', { signal }), get('queues', { signal })]);
+    const parts = await Promise.allSettled([this.refreshVersion(signal),
+      this.refreshSettings(signal), this.refreshStats(signal), this.refreshPrimaries(signal)]);
+    const failed = parts.find(({ status }) => status === 'rejected');
+    if (failed) throw failed.reason;
+  }
+
+  async refreshVersion(signal) {
+    const version = await send({ path: 'version' }, { signal, isText: true });
     setText(this.values.version, version.trim().replace('Fireworq ', ''));
+  }
+
+  async refreshSettings(signal) {
+    const settings = await get('settings', { signal });
     setText(this.values.store, STORES[settings.driver] ?? settings.driver);
+    this.settings.show(Object.entries(settings));
+  }
+
+  async refreshStats(signal) {
+    const stats = await get('stats', { signal });
     setText(this.values.threads, count(stats.goroutine_num));
     setText(this.values.memory, bytes(stats.memory_alloc));
     setText(this.values.cpus, count(stats.cpu_num));
-    this.settings.show(Object.entries(settings));
+  }
+
+  async refreshPrimaries(signal) {
+    const queues = await get('queues', { signal });
     const found = queues.map(({ name }) => ({
       name, primary: sampleOf(name)?.stats.active_nodes ? 'this node' : null,
     }));

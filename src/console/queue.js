@@ -3,7 +3,7 @@
 import { Refused, get, path, query } from './api.js';
 import { timeline } from './chart.js';
 import { button, h, setText } from './dom.js';
-import { duration, figure, plural, rate } from './format.js';
+import { duration, figure, localTime, plural, rate } from './format.js';
 import { Listing, TABS } from './listing.js';
 import { SAMPLES, latest, onSample, sampleOf } from './live.js';
 import { deleteQueue, editQueue } from './queue_form.js';
@@ -34,16 +34,23 @@ function makeChart(series, label) {
 /** The form above the failed jobs. A filter becomes part of the page's address. */
 function filterForm(queue, filter, change) {
   const typed = { ...filter };
-  for (const key of ['since', 'until']) if (typed[key]) typed[key] = localTime(typed[key]);
-  const field = (name, label, attributes) => h('label', {}, h('span', {}, label),
-    h('input', { name, autocomplete: 'off', ...attributes, value: typed[name] ?? '' }));
+  for (const key of ['since', 'until']) {
+    if (typed[key]) typed[key] = localTime(typed[key]).slice(0, 19);
+  }
+  const errors = {};
+  const field = (name, label, attributes) => {
+    errors[name] = h('span', { class: 'error', role: 'alert' });
+    return h('label', {}, h('span', {}, label),
+      h('input', { name, autocomplete: 'off', ...attributes, value: typed[name] ?? '' }),
+      errors[name]);
+  };
   const base = queueLink(queue, 'failed');
   const isFiltered = Object.keys(filter).length > 0;
-  const node = h('form', {
+  const form = h('form', {
     class: 'filter', role: 'search', 'aria-label': 'Filter failed jobs',
     onsubmit(event) {
       event.preventDefault();
-      const wanted = Object.fromEntries([...new FormData(node)].map(([key, value]) => {
+      const wanted = Object.fromEntries([...new FormData(form)].map(([key, value]) => {
         const isTime = value && (key === 'since' || key === 'until');
         // The field holds the time of this browser's zone; the API wants to know which.
         return [key, isTime ? new Date(value).toISOString() : value];
@@ -59,17 +66,22 @@ function filterForm(queue, filter, change) {
     h('button', { type: 'submit' }, 'Filter'),
     isFiltered && h('a', { href: base, class: 'button' }, 'Clear')));
   const which = isFiltered ? 'matching' : 'all';
-  return h('div', { class: 'filter-bar' }, node, h('div', { class: 'buttons' },
+  const deeds = h('div', { class: 'buttons' },
     button(`Run ${which} again…`, () => change(() => doToAll('retry', queue, filter))),
     button(`Delete ${which}…`, () => change(() => doToAll('delete', queue, filter)),
-      { class: 'danger-quiet' })));
-}
-
-/** For the field: a time of the API in this browser's zone. */
-function localTime(value) {
-  const date = new Date(/^\d+$/.test(value) ? Number(value) : value);
-  if (Number.isNaN(date.getTime())) return '';
-  return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+      { class: 'danger-quiet' }));
+  return {
+    node: h('div', { class: 'filter-bar' }, form, deeds),
+    /** Shows at its field what the daemon objects to; answers whether it speaks of one. */
+    object(message) {
+      const name = FILTER.find((key) => message.includes(`parameter ${key} `));
+      if (!name) return false;
+      setText(errors[name], message);
+      form.elements[name].setAttribute('aria-invalid', 'true');
+      deeds.hidden = true;
+      return true;
+    },
+  };
 }
 
 class QueueView {
@@ -101,6 +113,7 @@ class QueueView {
       h('dl', { class: 'tiles' }, tile('running', 'running'), tile('oldest waiting', 'oldest'),
         tile('primary node', 'primary'), tile('definition', 'limit')),
       h('div', { class: 'charts' }, this.charts.map((chart) => chart.node)),
+      h('p', { class: 'hint' }, 'The charts show what this node does.'),
       h('nav', { class: 'tabs', 'aria-label': 'Jobs' },
         Object.values(this.tabs).map(({ link }) => link)),
       this.panel);
@@ -118,14 +131,14 @@ class QueueView {
     const filter = Object.fromEntries(shown === 'failed'
       ? FILTER.filter((key) => parameters[key]).map((key) => [key, parameters[key]]) : []);
     this.listing = new Listing(this, shown, filter, parameters.cursor);
-    const change = (action) => this.change(action);
-    this.panel.replaceChildren(...(shown === 'failed'
-      ? [filterForm(this.queue, filter, change)] : []), this.listing.node);
+    this.filter = shown === 'failed'
+      ? filterForm(this.queue, filter, (action) => this.change(action)) : null;
+    this.panel.replaceChildren(...(this.filter ? [this.filter.node] : []), this.listing.node);
   }
 
   /** Does something that changes the queue or its jobs, and looks again if it was done. */
   async change(action) {
-    if (await action()) this.kick();
+    if (await action()) this.listing.lookAgain();
   }
 
   async remove() {
@@ -133,15 +146,20 @@ class QueueView {
   }
 
   async refresh(signal) {
-    const { listing } = this;
+    const { filter, listing } = this;
     const [definition, backlog] = await Promise.all([
       get(path('queue', this.queue), { signal }),
       get(path('queue', this.queue, 'backlog'), { signal }),
-      listing.refresh(signal),
+      listing.refresh(signal).catch((error) => {
+        const isObjection = error instanceof Refused && error.status === 400;
+        if (!isObjection || !filter?.object(error.message)) throw error;
+      }),
     ]).catch((error) => {
-      if (error instanceof Refused && error.status === 404) this.panel.replaceChildren();
+      // A queue that is created again has its jobs again.
+      if (error instanceof Refused && error.status === 404) this.panel.hidden = true;
       throw error;
     });
+    this.panel.hidden = false;
     this.definition = definition;
     this.edit.disabled = false;
     this.backlog = backlog;
@@ -166,7 +184,7 @@ class QueueView {
   showLive() {
     const sample = sampleOf(this.queue);
     for (const chart of this.charts) chart.update(sample);
-    setText(this.figures.running, running(this.backlog, sample?.stats));
+    setText(this.figures.running, running(this.backlog, sample?.stats, this.definition));
   }
 }
 

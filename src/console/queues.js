@@ -32,10 +32,13 @@ const COLUMNS = [
 export const queueLink = (name, tab = '') =>
   `#/queue/${encodeURIComponent(name)}${tab && `/${tab}`}`;
 
-/** "3 of 20", or what all nodes run where another node has the workers. */
-export function running(backlog, stats) {
-  if (!stats?.active_nodes) return backlog ? figure(backlog.running) : '–';
-  return `${count(stats.total_workers - stats.idle_workers)} of ${count(stats.total_workers)}`;
+/** "3 of 20": by the node's own counters, or by the store where another node has the workers. */
+export function running(backlog, stats, definition) {
+  if (stats?.active_nodes) {
+    return `${count(stats.total_workers - stats.idle_workers)} of ${count(stats.total_workers)}`;
+  }
+  if (!backlog || !definition) return '–';
+  return `${figure(backlog.running)} of ${count(definition.max_workers)}`;
 }
 
 /** Which node is primary: a text, asked for at the daemon only where it is not this one. */
@@ -94,7 +97,7 @@ function makeRow(view, queue) {
         figures[series].className = perSecond === 0 ? 'zero' : '';
       }
       if (latest(sample, 'failures') > 0) figures.failures.className = 'bad';
-      setText(figures.running, running(backlog, sample?.stats));
+      setText(figures.running, running(backlog, sample?.stats, definition));
       setText(figures.primary, view.primaries.get(name) ?? '…');
       figures.primary.className = view.primaries.get(name) === 'none' ? 'bad' : '';
       if (!backlog) return;

@@ -4,37 +4,57 @@ import { Away, path, query, send } from './api.js';
 import { curlBlock } from './curl.js';
 import { ask, notice, openDialog } from './dialog.js';
 import { button, h, setText } from './dom.js';
-import { count, plural } from './format.js';
-import { numberParts, objectText } from './form.js';
+import { count, plural, time } from './format.js';
+import { numberParts, objectText, objectionToJson } from './form.js';
 
 const NUMBERS = ['run_after', 'timeout', 'retry_delay', 'max_retries'];
 /** A larger payload is not put into a text field: it would only slow the page down. */
 const MAX_EDITED = 200000;
 /** How many jobs one request of a long walk takes. */
 const STEP = 500;
+/** What a job that runs again has lost. */
+const LOST = 'The failure log does not keep timeout, retry delay and retries: they become 0';
+
+const isLarge = (row) => row.payload.length > MAX_EDITED;
 
 function editFields(row) {
   const fields = [
     { name: 'url', label: 'URL', value: row.url },
     {
       name: 'payload', label: 'Payload, JSON', kind: 'area', value: row.payload,
-      hint: 'A JSON string arrives at the worker as its text.',
+      blames: /Cannot parse body/,
+      hint: 'A JSON string arrives at the worker as its text. Empty: as an empty body.',
     },
     { name: 'run_after', label: 'Run after, s', kind: 'number', hint: 'Empty: at once.' },
-    { name: 'timeout', label: 'Timeout, s', kind: 'number', hint: 'Empty: as before.' },
-    { name: 'retry_delay', label: 'Retry delay, s', kind: 'number', hint: 'Empty: as before.' },
-    { name: 'max_retries', label: 'Retries', kind: 'number', hint: 'Empty: as before.' },
+    { name: 'timeout', label: 'Timeout, s', kind: 'number', hint: 'Empty: 0, none of its own.' },
+    { name: 'retry_delay', label: 'Retry delay, s', kind: 'number', hint: 'Empty: 0.' },
+    { name: 'max_retries', label: 'Retries', kind: 'number', hint: 'Empty: 0.' },
   ];
-  const isLarge = row.payload.length > MAX_EDITED;
-  return isLarge ? fields.filter(({ name }) => name !== 'payload') : fields;
+  return isLarge(row) ? fields.filter(({ name }) => name !== 'payload') : fields;
+}
+
+function intro(row, isEdited) {
+  if (!isEdited) return `It becomes a new job, and leaves the list of failures. ${LOST}.`;
+  return `${LOST} unless they are given here.`
+    + (isLarge(row) ? ' The payload is too large to be edited here and stays as it is.' : '');
+}
+
+/** Whether a payload was edited. In a text field all ends of lines are alike. */
+function isChanged(row, { payload }) {
+  return payload !== undefined && payload !== row.payload.replace(/\r\n?/g, '\n');
+}
+
+/** The text of an edited payload. No payload and `null` would leave the old one. */
+function payloadText(typed) {
+  const text = typed.trim();
+  return text === '' || text === 'null' ? '""' : text;
 }
 
 /** What differs from the failed job, as the text of an object; `undefined` if nothing does. */
 function edits(row, values) {
-  const isChanged = values.payload !== undefined && values.payload !== row.payload;
   const body = objectText([
     ['url', values.url === row.url ? null : JSON.stringify(values.url)],
-    ['payload', isChanged ? values.payload.trim() || 'null' : null],
+    ['payload', isChanged(row, values) ? payloadText(values.payload) : null],
     ...numberParts(values, NUMBERS),
   ]);
   return body === '{}' ? undefined : body;
@@ -44,9 +64,10 @@ function edits(row, values) {
 export async function retryFailure(queue, row, isEdited = false) {
   const answer = await ask({
     title: `Run failure ${row.id} again`,
-    intro: isEdited ? null : 'It becomes a new job, and leaves the list of failures.',
+    intro: intro(row, isEdited),
     fields: isEdited ? editFields(row) : [],
     submit: 'Run again',
+    check: (values) => (isChanged(row, values) ? objectionToJson(values.payload) : null),
     request: (values) => ({
       method: 'POST',
       path: path('queue', queue, 'failed', row.id, 'retry'),
@@ -61,7 +82,8 @@ export async function retryFailure(queue, row, isEdited = false) {
 const DEEDS = {
   retry: {
     method: 'POST', end: ['retry'], title: 'Run failed jobs again', submit: 'Run them again',
-    done: 'run again', intro: 'Each becomes a new job and leaves the list of failures.',
+    done: 'run again',
+    intro: `Each becomes a new job and leaves the list of failures. ${LOST}.`,
   },
   delete: {
     method: 'DELETE', end: [], title: 'Delete failed jobs', submit: 'Delete them',
@@ -76,7 +98,9 @@ function filterText(filter) {
     since: 'that failed from',
     until: 'that failed until',
   };
-  return Object.entries(filter).map(([key, value]) => ` ${words[key]} “${value}”`).join(',');
+  const shown = (key, value) => (['since', 'until'].includes(key) ? time(value) : value);
+  return Object.entries(filter)
+    .map(([key, value]) => ` ${words[key]} “${shown(key, value)}”`).join(',');
 }
 
 /**

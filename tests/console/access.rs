@@ -5,21 +5,15 @@ use crate::page::Page;
 use crate::stores::Store;
 use crate::support::browser::key;
 
-/// What has the focus, by its text or its name.
-fn focused(page: &Page) -> String {
-    let script = "const e = document.activeElement; return e.name || e.textContent.trim()";
-    page.script(script).as_str().unwrap().to_owned()
-}
-
 /// Presses Tab until something has the focus.
 fn tab_to(page: &Page, wanted: &str) {
     for _ in 0..60 {
-        if focused(page) == wanted {
+        if page.focused() == wanted {
             return;
         }
         page.keys(&[key::TAB]);
     }
-    panic!("{wanted} cannot be reached; the focus is at {}", focused(page));
+    panic!("{wanted} cannot be reached; the focus is at {}", page.focused());
 }
 
 #[test]
@@ -34,7 +28,7 @@ fn a_queue_is_created_by_keys_alone() {
     assert_eq!(page.script(outline), "solid");
     page.keys(&[key::ENTER]);
     page.until("document.querySelector('dialog[open]') !== null");
-    assert_eq!(focused(&page), "name");
+    assert_eq!(page.focused(), "name");
     page.keys(&[&name]);
     tab_to(&page, "max_workers");
     page.keys(&["4"]);
@@ -44,14 +38,14 @@ fn a_queue_is_created_by_keys_alone() {
     page.until_closed();
     page.until_row_shows(&name, "of 4");
     assert_eq!(node.get(&format!("/queue/{name}")).json()["max_workers"], 4);
-    assert_eq!(focused(&page), "New queue");
+    assert_eq!(page.focused(), "New queue");
 
     // Escape gives up; the focus goes back to where it came from.
     page.keys(&[key::SPACE]);
     page.until("document.querySelector('dialog[open]') !== null");
     page.keys(&[key::ESCAPE]);
     page.until_closed();
-    assert_eq!(focused(&page), "New queue");
+    assert_eq!(page.focused(), "New queue");
 }
 
 #[test]
@@ -77,12 +71,67 @@ fn every_field_and_button_has_a_name() {
 fn nothing_is_wider_than_a_phone() {
     let node = Store::Sqlite.shared();
     let page = Page::open(node.address(), "");
-    page.resize(360, 740);
-    for hash in ["#/queues", "#/queue/default/failed", "#/routings", "#/job", "#/node"] {
-        page.go(hash);
-        page.until("document.querySelector('main h1') !== null");
-        page.until("document.documentElement.scrollWidth <= 360");
+    for width in [320, 360, 390, 412] {
+        page.resize(width, 740);
+        for hash in ["#/queues", "#/queue/default/failed", "#/routings", "#/job", "#/node"] {
+            page.go(hash);
+            page.until("document.querySelector('main h1') !== null");
+            page.until(&format!("document.documentElement.scrollWidth <= {width}"));
+        }
+        page.go("#/queue/default/failed");
+        page.until("document.querySelector('.filter input') !== null");
+        let widths = "[...document.querySelectorAll('.filter input')].map((e) => e.offsetWidth)";
+        page.until(&format!("Math.min(...{widths}) >= {width} - 60"));
     }
+}
+
+#[test]
+fn the_link_past_the_navigation_keeps_the_page() {
+    let node = Store::Sqlite.shared();
+    let page = Page::open(node.address(), "#/routings");
+    page.until("document.querySelector('main h1') !== null");
+    tab_to(&page, "Skip to the content");
+    page.keys(&[key::ENTER]);
+    page.until("document.activeElement.id === 'main'");
+    assert_eq!(page.script("return location.hash"), "#/routings");
+    page.keys(&[key::TAB]);
+    assert_eq!(page.focused(), "New routing");
+}
+
+#[test]
+fn an_address_of_no_page_shows_the_queues() {
+    let node = Store::Sqlite.shared();
+    for hash in ["#main", "#/nothing/here", "#/queue", "#/queue/%"] {
+        let page = Page::open(node.address(), hash);
+        page.until_row_shows("default", "this node");
+    }
+}
+
+#[test]
+fn the_focus_goes_to_the_next_row_when_one_is_deleted() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&serde_json::json!({}));
+    let job = serde_json::json!({ "url": "http://127.0.0.1:9/", "run_after": 3600 });
+    let ids = [(); 3].map(|()| queue.push(&job));
+    let page = Page::open(node.address(), &format!("#/queue/{}/deferred", queue.name));
+    let found = |index: usize| {
+        format!("document.querySelector('[aria-label=\"Delete job {}\"]')", ids[index])
+    };
+    page.until(&found(2));
+    // The next one, then the one before, since it is the last; then there is none.
+    let delete = |index: usize| format!("Delete job {}", ids[index]);
+    tab_to(&page, &delete(1));
+    for (index, next) in [(1, Some(2)), (2, Some(0)), (0, None)] {
+        assert_eq!(page.focused(), delete(index));
+        page.keys(&[key::ENTER]);
+        page.press_in_dialog("Delete the job");
+        page.until_closed();
+        page.until(&format!("{} === null", found(index)));
+        if let Some(next) = next {
+            page.until(&format!("document.activeElement.ariaLabel === '{}'", delete(next)));
+        }
+    }
+    page.until("document.activeElement.id === 'main'");
 }
 
 /// Which text stands out too little from what is behind it: WCAG 2, 1.4.3.

@@ -1,5 +1,7 @@
 //! Jobs that would like to do harm: markup where text is expected, and too much of it.
 
+use std::time::Duration;
+
 use crate::page::Page;
 use crate::stores::Store;
 use crate::support::worker::{Reaction, Worker};
@@ -73,6 +75,35 @@ fn a_queue_of_any_name_has_its_page() {
     for path in [format!("/queue/{encoded}"), "/queue/__proto__".to_owned()] {
         assert_eq!(node.delete(&path).status, 200);
     }
+}
+
+#[test]
+fn an_answer_of_somebody_else_is_shown_as_it_came() {
+    let page = Page::open(Store::Sqlite.shared().address(), "");
+    page.script(
+        "window.fetch = async () => new Response('<b>Log in</b>', \
+         { headers: { 'Content-Type': 'text/html' } })",
+    );
+    page.until_shown("The daemon answers 200: no JSON but text/html: <b>Log in</b>");
+}
+
+/// Fifty jobs of a megabyte each are not fetched every other second.
+#[test]
+fn a_list_that_weighs_much_is_read_seldom() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let payload = "x".repeat(1_000_000);
+    for _ in 0..6 {
+        queue.push(&json!({ "url": "http://127.0.0.1:9/", "run_after": 60, "payload": payload }));
+    }
+    let page = Page::open(node.address(), &format!("#/queue/{}/deferred", queue.name));
+    page.until_shown("This list of 6 MB was read at");
+    let reads = "performance.getEntriesByType('resource')\
+        .filter((entry) => entry.name.includes('/deferred?')).length";
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(page.script(&format!("return {reads}")), 1);
+    page.press("Read it now");
+    page.until(&format!("{reads} === 2"));
 }
 
 #[test]

@@ -59,6 +59,25 @@ fn jobs_are_shown_with_their_payloads_and_deleted(store: Store) {
     assert_eq!(queue.get("/deferred").text(), r#"{"jobs":[],"next_cursor":""}"#);
 }
 
+#[test]
+fn a_text_is_shown_as_its_worker_receives_it() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let push = |payload: &str| {
+        queue.push(&json!({ "url": "http://127.0.0.1:9/", "run_after": 60, "payload": payload }))
+    };
+    let (short, escaped, long) = (push("x"), push("a\"\\\n\"b"), push(&"\u{1}".repeat(1000)));
+    let page = Page::open(node.address(), &format!("#/queue/{}/deferred", queue.name));
+    page.until_row_shows(&short.to_string(), "Delete");
+    let preview =
+        |id: u64| page.text(&format!("//tr[.//button[.='{id}']]/td[@data-label='Payload']"));
+    assert_eq!(preview(short), "x");
+    assert_eq!(preview(escaped), "a\"\\ \"b");
+    assert!(preview(long).ends_with('…'));
+    page.press(&format!("Job {short}, details"));
+    page.until_shown("text, 1 B");
+}
+
 fn the_pages_of_a_list_are_walked(store: Store) {
     let node = store.shared();
     let queue = node.queue(&json!({}));

@@ -4,12 +4,40 @@ use std::process::Command;
 
 use crate::page::Page;
 use crate::stores::Store;
-use crate::support::wait::SOON;
+use crate::support::wait::{SOON, eventually};
 use crate::support::worker::Worker;
 use serde_json::json;
 
 on_both_stores! {
     a_job_is_handed_in_as_it_was_written
+}
+
+#[test]
+fn a_long_body_is_handed_out_as_the_file_that_its_command_reads() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let worker = Worker::successful();
+    let folder = tempfile::tempdir().unwrap();
+    let page = Page::open(node.address(), "#/job");
+    let allow = json!({ "behavior": "allow", "downloadPath": folder.path() });
+    page.devtools("Page.setDownloadBehavior", allow);
+    page.fill("category", &queue.name);
+    page.fill("url", &worker.url("/"));
+    let payload = format!("\"{}\"", "ü".repeat(8000));
+    page.script(&format!(
+        "const field = document.querySelector('[name=payload]'); field.value = {}; \
+         field.dispatchEvent(new Event('input', {{ bubbles: true }}))",
+        json!(payload)
+    ));
+    let target = format!("http://{}/job/{}", node.address(), queue.name);
+    assert_eq!(words_of(&page.curl()), [target.as_str(), "--data-binary", "@body.json"]);
+    page.press("Save body.json");
+    let file = folder.path().join("body.json");
+    let body = eventually("the file is saved", SOON, || {
+        std::fs::read(&file).ok().filter(|body| body.ends_with(b"}"))
+    });
+    assert_eq!(node.post(&format!("/job/{}", queue.name), body).status, 200);
+    assert_eq!(worker.wait_for(1, SOON)[0].text(), "ü".repeat(8000));
 }
 
 /// The arguments that a shell hands to `curl`.
@@ -25,7 +53,11 @@ fn a_job_is_handed_in_as_it_was_written(store: Store) {
     let node = store.shared();
     let queue = node.queue(&json!({}));
     let worker = Worker::successful();
-    let page = Page::open(node.address(), &format!("#/job?queue={}", queue.name));
+    let page = Page::open(node.address(), "#/job");
+    // Without a category there is no command: it would hand in a job of another one.
+    page.until_shown("A job needs a category.");
+    assert_eq!(page.curl(), "");
+    page.go(&format!("#/job?queue={}", queue.name));
     page.until(&format!("document.querySelector('[name=category]')?.value === '{}'", queue.name));
     // Objections stand at their fields.
     page.press("Hand in the job");

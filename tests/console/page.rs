@@ -32,11 +32,19 @@ impl Page {
         browser.open("about:blank");
         browser.resize(1280, 900);
         // What the last test has left.
+        set_zone(&browser, "");
         browser.complaints();
         browser.requests();
         let page = Page { browser, origin: format!("http://{daemon}") };
         page.browser.open(&format!("{}/console{hash}", page.origin));
         page
+    }
+
+    /// Opens the page anew in a browser of this time zone.
+    #[track_caller]
+    pub fn be_in_zone(&self, zone: &str) {
+        set_zone(&self.browser, zone);
+        self.script("location.reload()");
     }
 
     /// Goes to another page of the console, as by a link.
@@ -73,11 +81,24 @@ impl Page {
         ));
     }
 
+    /// What has the focus: its name, its label or its text.
+    #[track_caller]
+    pub fn focused(&self) -> String {
+        let found = "const e = document.activeElement; \
+             return e.name || e.ariaLabel || e.textContent.trim()";
+        self.script(found).as_str().unwrap().to_owned()
+    }
+
     /// Waits until no dialog is open.
     #[track_caller]
     pub fn until_closed(&self) {
         self.until("document.querySelector('dialog') === null");
     }
+}
+
+/// Puts the browser into a time zone; `""` is that of the machine.
+fn set_zone(browser: &Browser, zone: &str) {
+    browser.devtools("Emulation.setTimezoneOverride", json!({ "timezoneId": zone }));
 }
 
 impl Drop for Page {
@@ -95,6 +116,8 @@ impl Drop for Page {
             .filter(|url| {
                 !url.starts_with(&self.origin)
                     && url != "about:blank"
+                    // What the page hands out itself.
+                    && !url.starts_with(&format!("blob:{}/", self.origin))
                     && !url.starts_with("data:image/svg+xml;base64,")
             })
             .collect();

@@ -17,6 +17,8 @@ fn a_queue_is_created_changed_and_deleted(store: Store) {
     let (name, path) = (unique("made"), |name: &str| format!("/queue/{name}"));
     let page = Page::open(node.address(), "");
     page.press("New queue");
+    page.until_shown("A queue needs a name.");
+    assert_eq!(page.curl(), "");
     // Refused by the daemon, and said where it can be put right.
     page.fill("name", &name);
     page.fill("max_workers", "many");
@@ -56,6 +58,21 @@ fn a_queue_is_created_changed_and_deleted(store: Store) {
     assert_eq!(node.get(&path(&name)).status, 404);
 }
 
+#[test]
+fn a_queue_that_is_created_again_shows_its_jobs_again() {
+    let node = Store::Sqlite.shared();
+    let queue = node.queue(&json!({}));
+    let path = format!("/queue/{}", queue.name);
+    let page = Page::open(node.address(), &format!("#{path}"));
+    page.until_shown("No waiting jobs");
+    node.delete(&path);
+    page.until_shown("The daemon answers 404");
+    page.until("!document.body.innerText.includes('No waiting jobs')");
+    node.put(&path, "{}");
+    page.until_shown("No waiting jobs");
+    page.until("!document.body.innerText.includes('The daemon answers 404')");
+}
+
 fn the_figures_of_a_queue_are_shown(store: Store) {
     let node = store.shared();
     let queue = node.queue(&json!({ "max_workers": 2 }));
@@ -81,4 +98,21 @@ fn the_figures_of_a_queue_are_shown(store: Store) {
     page.until_shown("oldest waiting");
     page.until("document.querySelectorAll('.chart-card .line[d^=M]').length === 3");
     page.until_shown("2 workers");
+}
+
+#[test]
+fn a_node_that_is_not_primary_tells_what_runs_elsewhere() {
+    let place = Store::Mysql.place();
+    let primary = place.node(&[]);
+    let queue = primary.queue(&json!({ "max_workers": 7 }));
+    queue.wait_for_stat("active_nodes", 1);
+    let slow = Worker::start(|_| crate::support::worker::Reaction::silence());
+    queue.push(&json!({ "url": slow.url("/") }));
+    slow.wait_for(1, SOON);
+    let standby = place.node(&[]);
+    let page = Page::open(standby.address(), "");
+    page.until_row_shows(&queue.name, "1 of 7");
+    page.press(&queue.name);
+    page.until_shown("1 of 7");
+    page.until_shown("The charts show what this node does.");
 }
