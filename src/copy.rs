@@ -157,9 +157,9 @@ fn transfer(store: &dyn Store) -> Result<&dyn Transfer, CopyError> {
     })
 }
 
-/// The definitions of a store that nobody else has.
-fn definitions(store: &dyn Store, which: &str) -> Result<Snapshot, CopyError> {
-    store.definitions().map_err(|error| match error {
+/// An answer of a store, which another process may have.
+fn answer<T>(answer: Result<T, StoreError>, which: &str) -> Result<T, CopyError> {
+    answer.map_err(|error| match error {
         StoreError::Standby(text) => {
             CopyError::InUse(format!("{which} is in use: {text}; stop every node on it first"))
         }
@@ -186,7 +186,13 @@ struct Plan {
 impl Source<'_> {
     fn of(store: &dyn Store) -> Result<Source<'_>, CopyError> {
         let rows = transfer(store)?;
-        let definitions = definitions(store, "the source")?;
+        let with_tables = answer(rows.queues_with_tables(), "the source")?;
+        if with_tables.is_empty() {
+            // Before the definitions are asked for, whose tables would be created.
+            let text = "there is nothing to copy: the source has not even a queue";
+            return Err(CopyError::NotPossible(text.to_owned()));
+        }
+        let definitions = store.definitions()?;
         let mut queues: Vec<QueueName> = Vec::new();
         let mut suffixes = BTreeSet::new();
         for queue in &definitions.queues {
@@ -199,15 +205,8 @@ impl Source<'_> {
             }
             queues.push(queue.name.as_str().into());
         }
-        let with_tables = rows.queues_with_tables()?;
         let deleted = with_tables.into_iter().filter(|suffix| !suffixes.contains(suffix));
         queues.extend(deleted.map(QueueName::from));
-        if queues.is_empty() {
-            return Err(CopyError::NotPossible(format!(
-                "there is nothing to copy, not even a queue: {}",
-                store.describe()
-            )));
-        }
         let held = Held::of(store, &queues, "the source")?;
         Ok(Source { store, rows, definitions, queues, held })
     }
@@ -245,7 +244,7 @@ impl Source<'_> {
         {
             return Err(same());
         }
-        let defined = definitions(to, "the target")?.queues;
+        let defined = answer(to.definitions(), "the target")?.queues;
         for queue in &self.queues {
             let names = defined.iter().map(|queue| queue.name.as_str());
             if !defined.iter().any(|defined| *defined.name == **queue)

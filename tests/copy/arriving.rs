@@ -41,6 +41,30 @@ fn no_id_is_given_a_second_time() {
 }
 
 #[test]
+fn the_rights_of_a_daemon_are_enough_and_a_restart_forgets_no_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = mariadb::MariaDb::start();
+    let database = server.create_database();
+    let name = &database.name;
+    let rights = "SELECT, INSERT, UPDATE, DELETE, CREATE";
+    let mut root = server.conn();
+    root.query_drop("CREATE USER 'copier'@'%' IDENTIFIED BY 'p'").unwrap();
+    root.query_drop(format!("GRANT {rights} ON {name}.* TO 'copier'@'%'")).unwrap();
+    let path = folder.path().join("from.db");
+    let store = open(&sqlite(&path));
+    push(&*store, "q", 100);
+    (1..=100).for_each(|id| assert!(store.delete_job("q", id).unwrap().is_some()));
+    store.close();
+    let dsn = format!("mysql:copier:p@tcp(127.0.0.1:{})/{name}", server.port());
+    must_copy(&place_of_file(&path), &dsn);
+    server.kill9();
+    server.restart();
+    let store = open(&mysql(&database.dsn()));
+    assert_eq!(push_more(&*store, "q", 1), [101]);
+    store.close();
+}
+
+#[test]
 fn a_target_whose_jobs_are_all_done_is_not_filled_again() {
     let folder = tempfile::tempdir().unwrap();
     let database = mariadb::shared().create_database();

@@ -140,6 +140,8 @@ fn a_missing_source_is_refused_and_nothing_is_created() {
     let (code, said) = run_copy(&format!("mysql:{}", database.dsn()), &inside("new/to.db"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("nothing to copy"), "{said}");
+    let tables: Vec<String> = database.conn().query("SHOW TABLES").unwrap();
+    assert!(tables.is_empty(), "{tables:?}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
