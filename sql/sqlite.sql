@@ -283,3 +283,43 @@ INSERT INTO {jobs} (
 INSERT INTO {failures} (
     failure_id, job_id, fail_count, failed_at, created_at, category, url, payload, result
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: tables
+SELECT name FROM sqlite_schema WHERE type = 'table';
+
+-- name: create_copied
+-- How far copies have come, by the names of the queues' tables: the last rows that were copied, and
+-- the last ids that the source had given.
+CREATE TABLE IF NOT EXISTS fireworq_copied (
+    queue TEXT NOT NULL PRIMARY KEY,
+    job_id INTEGER NOT NULL,
+    failure_id INTEGER NOT NULL,
+    last_job_id INTEGER NOT NULL,
+    last_failure_id INTEGER NOT NULL
+) STRICT;
+
+-- name: copy_note
+SELECT job_id, failure_id, last_job_id, last_failure_id FROM fireworq_copied WHERE queue = ?;
+
+-- name: put_copy_note
+INSERT INTO fireworq_copied (queue, job_id, failure_id, last_job_id, last_failure_id)
+VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (queue) DO UPDATE SET last_job_id = ?4, last_failure_id = ?5;
+
+-- name: jobs_copied
+UPDATE fireworq_copied SET job_id = ? WHERE queue = ?;
+
+-- name: failures_copied
+UPDATE fireworq_copied SET failure_id = ? WHERE queue = ?;
+
+-- name: reserve_job_ids
+-- Changes the row that is there, or begins one.
+REPLACE INTO sqlite_sequence (rowid, name, seq) VALUES (
+    (SELECT rowid FROM sqlite_sequence WHERE name = TRIM('{jobs}', '`')), TRIM('{jobs}', '`'), ?
+);
+
+-- name: reserve_failure_ids
+REPLACE INTO sqlite_sequence (rowid, name, seq) VALUES (
+    (SELECT rowid FROM sqlite_sequence WHERE name = TRIM('{failures}', '`')),
+    TRIM('{failures}', '`'), ?
+);

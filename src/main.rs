@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fireworq::config::{self, Command, Settings};
-use fireworq::copy;
+use fireworq::copy::{self, CopyError};
 use fireworq::daemon::{Daemon, StartError};
 use fireworq::logs::{self, Logs};
 use fireworq::service::{self, PidFile, systemd};
@@ -51,7 +51,11 @@ fn copy_store(from: &Settings, to: &Settings) -> Result<u8, StartError> {
             told_at = Instant::now();
         }
     });
-    println!("copied: {}", copied.map_err(|error| StartError::System(error.to_string()))?);
+    let copied = copied.map_err(|error| match error {
+        CopyError::Setting(text) => StartError::Setting(text),
+        error => StartError::System(error.to_string()),
+    })?;
+    println!("copied: {copied}");
     Ok(0)
 }
 

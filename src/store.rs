@@ -26,19 +26,21 @@ pub mod mysql;
 mod row;
 mod sql;
 pub mod sqlite;
+mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{ConfigError, Driver, Settings};
-use crate::job::{Failure, Job, JobId, NewJob};
+use crate::job::{Job, JobId, NewJob};
 use crate::queue_definition::{QueueDefinition, Routing};
 use crate::wake::Wake;
 
 pub use failure_log::{
     FailureHead, FailureLog, FailureOrder, MAX_RETRY_BYTES, MAX_RETRY_ROWS, Retried, RetryBatch,
 };
+pub use transfer::{CopyNote, LastIds, Transfer};
 
 /// The name of a queue, shared by everything that concerns it.
 pub type QueueName = Arc<str>;
@@ -50,7 +52,10 @@ pub type QueueName = Arc<str>;
 pub fn open(settings: &Settings) -> Result<Arc<dyn Store>, ConfigError> {
     match settings.driver {
         Driver::Mysql => Ok(Arc::new(mysql::MySqlStore::open(settings)?)),
-        Driver::Sqlite => Ok(Arc::new(sqlite::SqliteStore::open(settings.sqlite_path.as_ref())?)),
+        Driver::Sqlite => {
+            let store = sqlite::SqliteStore::open(settings.sqlite_path.as_ref())?;
+            Ok(Arc::new(store.with_queue_default(&settings.queue_default)))
+        }
         Driver::InMemory => Ok(Arc::new(memory::MemoryStore::new())),
     }
 }
@@ -332,57 +337,6 @@ pub trait Inspection: Send + Sync {
     /// # Errors
     /// [`StoreError::Unavailable`].
     fn holder(&self, queue: &str) -> Result<Option<Holder>, StoreError>;
-}
-
-/// Rows as they are, ids included, for copying from one store to another. The caller holds the
-/// lease of the queue.
-pub trait Transfer: Send + Sync {
-    /// The highest ids that a queue has given to a job and to a failure, deleted ones included as
-    /// far as the store remembers; 0 for none.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`] for the queue, [`StoreError::Unavailable`].
-    fn last_ids(&self, queue: &str) -> Result<LastIds, StoreError>;
-
-    /// Up to `limit` jobs whose ids are above `after`, by id, whatever their status.
-    ///
-    /// # Errors
-    /// As [`last_ids`](Transfer::last_ids).
-    fn jobs_after(&self, queue: &str, after: JobId, limit: usize) -> Result<Vec<Job>, StoreError>;
-
-    /// Up to `limit` failures whose ids are above `after`, by id.
-    ///
-    /// # Errors
-    /// As [`last_ids`](Transfer::last_ids).
-    fn failures_after(
-        &self,
-        queue: &str,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<Failure>, StoreError>;
-
-    /// Stores jobs under their own ids, all waiting, in one commit.
-    ///
-    /// # Errors
-    /// As [`last_ids`](Transfer::last_ids), and [`StoreError::TooLarge`] or
-    /// [`StoreError::Rejected`] where a row does not fit, or its id is taken. Nothing is stored
-    /// then.
-    fn import_jobs(&self, queue: &str, jobs: &[Job]) -> Result<(), StoreError>;
-
-    /// Stores failures under their own ids, in one commit.
-    ///
-    /// # Errors
-    /// As [`import_jobs`](Transfer::import_jobs).
-    fn import_failures(&self, queue: &str, failures: &[Failure]) -> Result<(), StoreError>;
-}
-
-/// See [`Transfer::last_ids`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastIds {
-    /// Of the jobs.
-    pub job: JobId,
-    /// Of the failures.
-    pub failure: u64,
 }
 
 /// Which jobs to list.

@@ -1,20 +1,26 @@
-//! `fireworq copy`: there and back, interrupted, and refused where it must be.
+//! `fireworq copy`: there and back, what arrives, interrupted, and refused where it must be.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
+#[path = "copy/arriving.rs"]
+mod arriving;
+#[path = "copy/interrupted.rs"]
+mod interrupted;
+#[path = "copy/refused.rs"]
+mod refused;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::Arc;
 
 use fireworq::config::{self, Settings};
-use fireworq::copy::{self, Copied, CopyError};
+use fireworq::copy::{self, Copied};
 use fireworq::job::{Failure, Job, NewJob};
 use fireworq::queue_definition::{QueueDefaults, QueueDefinition, QueueRequest, Routing};
 use fireworq::store::{self, Push, Settlement, Step, Store};
 use fireworq::wake::Wake;
-use support::daemon::Options;
 use support::mariadb;
 use support::wait::{SOON, eventually};
 
@@ -118,7 +124,7 @@ fn there_and_back_everything_is_equal() {
     store.close();
     assert_eq!((original.2.len(), original.3.len()), (JOBS - 9, 5));
     let expected =
-        Copied { queues: 2, routings: 2, routings_left_out: 0, jobs: JOBS as u64 - 9, failures: 5 };
+        Copied { queues: 2, routings: 2, jobs: JOBS as u64 - 9, failures: 5, ..Copied::default() };
     assert_eq!(copy::run(&first, &second, &mut |_| ()), Ok(expected));
     assert_eq!(copy::run(&second, &third, &mut |_| ()), Ok(expected));
     for copied in [&first, &second, &third] {
@@ -130,87 +136,46 @@ fn there_and_back_everything_is_equal() {
     assert_eq!(copy::run(&first, &second, &mut |_| ()), Ok(expected));
 }
 
-#[test]
-fn a_copy_that_was_interrupted_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let from = sqlite(&folder.path().join("from.db"));
-    let to = sqlite(&folder.path().join("to.db"));
-    let (source, target) = (open(&from), open(&to));
-    fill(&*source);
-    let interrupted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        copy::copy(&*source, &*target, &mut |copied| assert!(copied.jobs < 600, "enough"))
-    }));
-    assert!(interrupted.is_err());
-    let arrived = content(&*target).2.len();
-    assert!(arrived > 0 && arrived < JOBS - 9, "{arrived}");
-    copy::copy(&*source, &*target, &mut |_| ()).unwrap();
-    assert!(content(&*source) == content(&*target));
+fn copy_command(from: &str, to: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fireworq"));
+    command.args(["copy", "--from", from, "--to", to]);
+    command
 }
 
-#[test]
-fn a_target_that_was_used_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let from = sqlite(&folder.path().join("from.db"));
-    let to = sqlite(&folder.path().join("to.db"));
-    let (source, target) = (open(&from), open(&to));
-    fill(&*source);
-    copy::copy(&*source, &*target, &mut |_| ()).unwrap();
-    // One job was done there since: it must not come back.
-    let done = content(&*target).2[3].id;
-    target.delete_job("a.b", done).unwrap();
-    let again = copy::copy(&*source, &*target, &mut |_| ());
-    assert!(matches!(again, Err(CopyError::Differs(_))), "{again:?}");
-    assert_eq!(target.job("a.b", done), Ok(None));
+/// The exit code of a copy and what it said to standard error.
+fn run_copy(from: &str, to: &str) -> (Option<i32>, String) {
+    let output = copy_command(from, to).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn run_copy(from: &str, to: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_fireworq"))
-        .args(["copy", "--from", from, "--to", to])
-        .output()
-        .unwrap()
+/// Copies, which has to succeed.
+fn must_copy(from: &str, to: &str) {
+    let (code, said) = run_copy(from, to);
+    assert_eq!(code, Some(0), "{said}");
 }
 
-#[test]
-fn a_store_in_use_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let database = mariadb::shared().create_database();
-    let path = folder.path().join("used.db");
-    let used = [format!("sqlite:{}", path.display()), format!("mysql:{}", database.dsn())];
-    let free = format!("sqlite:{}", folder.path().join("free.db").display());
-    let file = Options::new().flag("driver", "sqlite").flag("sqlite-path", path.to_str().unwrap());
-    let mut daemons = [file, Options::on(&database.dsn()).flag("queue-default", "default")]
-        .map(|options| options.start());
-    for daemon in &daemons {
-        eventually("a primary", SOON, || {
-            let stats = support::http::get(daemon.address(), "/queue/default/stats");
-            (stats.status == 200 && stats.json()["active_nodes"] == 1).then_some(())
-        });
-    }
-    for place in &used {
-        for output in [run_copy(place, &free), run_copy(&free, place)] {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(1), "{place}: {said}");
-            assert!(said.contains("in use"), "{place}: {said}");
-        }
-    }
-    daemons.iter_mut().for_each(|daemon| assert_eq!(daemon.stop(), 0));
-    for place in &used {
-        let output = run_copy(place, &free);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(0), "{place}: {said}");
-    }
+fn place_of_file(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
 }
 
-#[test]
-fn a_store_that_is_not_there_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let free = format!("sqlite:{}", folder.path().join("free.db").display());
-    let output = run_copy("mysql:user:secret@tcp(127.0.0.1:1)/db", &free);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(!said.contains("secret") && said.contains("fireworq: "), "{said}");
-    let memory = open(&settings(&["--driver=in-memory"]));
-    let target = open(&sqlite(&folder.path().join("to.db")));
-    let copied = copy::copy(&*memory, &*target, &mut |_| ());
-    assert!(matches!(copied, Err(CopyError::NotPossible(_))), "{copied:?}");
+/// A queue, and so many jobs in it.
+fn push(store: &dyn Store, queue: &str, count: usize) -> Vec<u64> {
+    let defaults = QueueDefaults { polling_interval_ms: 200, max_workers: 20 };
+    let definition = QueueDefinition::new(queue, QueueRequest::default(), defaults).unwrap();
+    store.put_queue(&definition).unwrap();
+    push_more(store, queue, count)
+}
+
+fn push_more(store: &dyn Store, queue: &str, count: usize) -> Vec<u64> {
+    let job = NewJob {
+        category: "c".into(),
+        url: "http://127.0.0.1:1/".into(),
+        payload: b"p".to_vec(),
+        run_after_s: 0,
+        timeout_s: 0,
+        retry_delay_s: 0,
+        max_retries: 0,
+    };
+    let push = Push { queue: queue.into(), job: Arc::new(job) };
+    store.push(&vec![push; count]).into_iter().map(|pushed| pushed.unwrap().id).collect()
 }

@@ -79,6 +79,14 @@ impl Tables {
     }
 }
 
+/// The queue, as its tables call it, that a table belongs to; `None` for any other table.
+pub(in crate::store) fn queue_of_table(table: &str) -> Option<&str> {
+    let rest =
+        table.strip_prefix("fireworq_jq").map(|rest| rest.strip_prefix("_fail").unwrap_or(rest));
+    let suffix = rest?.strip_prefix('(')?.strip_suffix(')')?;
+    (table_suffix(suffix) == suffix).then_some(suffix)
+}
+
 /// One statement with its gaps.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Statement {
@@ -250,6 +258,19 @@ mod tests {
         let text = statement("DELETE a FROM {jobs} a JOIN {failures} b").on(&Tables::of("my-Q"));
         assert_eq!(text, "DELETE a FROM `fireworq_jq(my__)` a JOIN `fireworq_jq_fail(my__)` b");
         assert!(!statement("{jobs}").on(&Tables::of("a`; DROP TABLE x; -- ")).contains(';'));
+    }
+
+    #[test]
+    fn a_table_tells_its_queue() {
+        for (table, queue) in [
+            ("fireworq_jq(a_1)", Some("a_1")),
+            ("fireworq_jq_fail(a_1)", Some("a_1")),
+            ("fireworq_jq(A)", None),
+            ("fireworq_jq_key(a)", None),
+            ("fireworq_copied", None),
+        ] {
+            assert_eq!(queue_of_table(table), queue, "{table}");
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ use crate::wake::Wake;
 pub struct SqliteStore {
     shared: Arc<Shared>,
     files: Arc<Files>,
+    /// See [`with_queue_default`](SqliteStore::with_queue_default).
+    queue_default: String,
     /// `None` after the close.
     threads: Mutex<Option<Threads>>,
 }
@@ -96,8 +98,16 @@ impl SqliteStore {
         Ok(SqliteStore {
             shared: Arc::new(Shared { clock: Arc::default(), elections, gate, writer }),
             files,
+            queue_default: String::new(),
             threads: Mutex::new(Some(threads)),
         })
+    }
+
+    /// The same store, which names this setting when it tells how to move to MySQL: there it has
+    /// another default, and without it jobs that have no routing are refused.
+    pub fn with_queue_default(mut self, queue: &str) -> SqliteStore {
+        queue.clone_into(&mut self.queue_default);
+        self
     }
 }
 
@@ -123,9 +133,13 @@ impl Store for SqliteStore {
     fn describe(&self) -> String {
         let path = self.files.database.display();
         let state = self.shared.gate.reason().map_or(String::new(), |reason| format!("; {reason}"));
+        let queue_default = match self.queue_default.as_str() {
+            "" => String::new(),
+            queue => format!(" --queue-default {queue}"),
+        };
         format!(
             "sqlite: {path}{state}; to move to MySQL: fireworq copy --from sqlite:{path} \
-             --to mysql:DSN, then start with --mysql-dsn DSN"
+             --to mysql:DSN, then start with --mysql-dsn DSN{queue_default}"
         )
     }
 

@@ -26,7 +26,7 @@ statements! {
 }
 
 /// A failure's columns as the statements select them.
-type FailureRow = (u64, JobId, Text, Text, Text, Text, u32, u64, u64);
+pub(super) type FailureRow = (u64, JobId, Text, Text, Text, Text, u32, u64, u64);
 /// A failure's columns without what may be large.
 type HeadRow = (u64, Text, u64, u64, Text);
 

@@ -21,7 +21,7 @@ statements! {
 /// Text columns that rows of older nodes may have no value in.
 pub(super) type Text = Option<Vec<u8>>;
 /// A job's columns as the statements select them.
-type JobRow = (JobId, Text, Text, Text, Vec<u8>, u64, u64, u32, u32, u32, Option<u32>);
+pub(super) type JobRow = (JobId, Text, Text, Text, Vec<u8>, u64, u64, u32, u32, u32, Option<u32>);
 /// The figures of a backlog, and when the job that waits longest was due.
 type BacklogRow = (u64, u64, u64, u64, Option<u64>);
 

@@ -112,12 +112,7 @@ fn store_queue(connection: &Connection, queue: &QueueDefinition) -> Result<(), F
         let text = format!("queue {:?} would share its tables with queue {other:?}", queue.name);
         return Err(StoreError::Conflict(text).into());
     }
-    let tables = Tables::of(&queue.name);
-    for statement in
-        [&SQL.create_jobs, &SQL.create_jobs_key, &SQL.create_failures, &SQL.create_failures_key]
-    {
-        connection.execute(&statement.on(&tables), ())?;
-    }
+    create_tables(connection, &queue.name)?;
     connection.execute(
         &SQL.put_queue.text(),
         (
@@ -129,6 +124,17 @@ fn store_queue(connection: &Connection, queue: &QueueDefinition) -> Result<(), F
         ),
     )?;
     connection.execute(&SQL.raise_queues_revision.text(), ())?;
+    Ok(())
+}
+
+/// Creates the tables of a queue where they are missing.
+pub(super) fn create_tables(connection: &Connection, queue: &str) -> rusqlite::Result<()> {
+    let tables = Tables::of(queue);
+    for statement in
+        [&SQL.create_jobs, &SQL.create_jobs_key, &SQL.create_failures, &SQL.create_failures_key]
+    {
+        connection.execute(&statement.on(&tables), ())?;
+    }
     Ok(())
 }
 

@@ -18,6 +18,8 @@ statements! {
         failure_heads_by_failure, failure_heads_by_creation, failures_by_id, delete_failures,
         oldest_failures, failures_beyond,
         last_job_id, last_failure_id, jobs_after, failures_after, import_job, import_failure,
+        tables, create_copied, copy_note, put_copy_note, jobs_copied, failures_copied,
+        reserve_job_ids, reserve_failure_ids,
     }
 }
 
