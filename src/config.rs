@@ -125,7 +125,8 @@ settings! {
     max_header_size: usize, "BYTES" = "65536";
     /// The largest body of a request, in bytes; over it: 413.
     max_body_size: usize, "BYTES" = "33554432";
-    /// Bodies in memory altogether, in bytes; over it: 503.
+    /// Bodies in memory altogether, in bytes; over it: 503. As many again may be those of large
+    /// answers that their clients have not read yet.
     max_body_memory: usize, "BYTES" = "268435456";
     /// How long a request may take to arrive, in seconds; then: 408.
     request_timeout: u32, "SECONDS" = "30";
