@@ -152,7 +152,7 @@ metrics! {
     }
     "The HTTP front": {
         HTTP_REQUESTS: Counter "fireworq_http_requests_total" ["method" "route" "code"]
-            "Requests answered; code 499 if the client left before its answer, route none if none fits.";
+            "Requests answered; code 499 if the client left before it, route none if none fits.";
         HTTP_DURATION: Histogram "fireworq_http_request_seconds" in "seconds" ["method" "route"]
             "From the first byte of a request until its answer was there.";
         HTTP_CONNECTIONS: Gauge "fireworq_http_connections" []
