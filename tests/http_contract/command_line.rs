@@ -164,6 +164,13 @@ fn a_bad_dsn_is_exit_2_and_its_password_stays_hidden() {
 }
 
 #[test]
+fn an_address_that_is_none_is_told_by_its_setting() {
+    let ended = run(&["--driver=in-memory", "--bind", "nonsense"], &[]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("bind"), "{}", ended.errors);
+}
+
+#[test]
 fn flags_have_all_their_forms() {
     for arguments in [
         ["--queue-default-max-workers", "5"].as_slice(),
