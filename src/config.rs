@@ -13,7 +13,7 @@ use std::fmt;
 
 pub use command_line::{Command, parse};
 pub use doc::{help, markdown, text_of};
-pub use value::{Driver, DsnText, Level, Value};
+pub use value::{BindAddress, Driver, DsnText, Level, Value};
 
 /// One row of the table.
 pub struct Setting {
@@ -116,7 +116,7 @@ settings! {
     /// Address and port of the HTTP API. Whoever can reach it can make this host send
     /// HTTP requests: keep it on loopback or behind a firewall. Ignored where listening sockets
     /// are passed in by systemd or start_server.
-    bind: String, "ADDRESS:PORT" = "127.0.0.1:8080";
+    bind: BindAddress, "ADDRESS:PORT" = "127.0.0.1:8080";
     /// Whether API connections are kept open between requests.
     keep_alive: bool, "BOOL" = "true";
     /// API connections open at once; one more is answered 503 and closed.
@@ -125,7 +125,8 @@ settings! {
     max_header_size: usize, "BYTES" = "65536";
     /// The largest body of a request, in bytes; over it: 413.
     max_body_size: usize, "BYTES" = "33554432";
-    /// Bodies in memory altogether, in bytes; over it: 503.
+    /// Bodies in memory altogether, in bytes; over it: 503. As many again may be those of large
+    /// answers that their clients have not read yet.
     max_body_memory: usize, "BYTES" = "268435456";
     /// How long a request may take to arrive, in seconds; then: 408.
     request_timeout: u32, "SECONDS" = "30";

@@ -26,12 +26,12 @@ const FIRST_BATCH: usize = 64;
 const MAX_BATCH: usize = 4096;
 /// The results of a batch from which on batches do not grow, in bytes.
 const LARGE_BATCH_BYTES: usize = 1 << 20;
-/// Whole failures that are read first; while they are small, each further read takes more.
-const FIRST_READ: usize = 16;
+/// Whole failures that are read first: few, since nobody knows yet how large they are.
+const FIRST_READ: usize = 4;
 /// Whole failures that are read at once at the most.
 const MAX_READ: usize = 1024;
 /// A page that has reached this many bytes ends there, and the next one begins.
-const MAX_PAGE_BYTES: usize = 32 << 20;
+pub const MAX_PAGE_BYTES: usize = 8 << 20;
 /// Failures that one transaction deletes at the most.
 pub const MAX_DELETE_ROWS: usize = 100;
 
@@ -170,13 +170,19 @@ pub fn page(
             next = Some(*last);
             break;
         }
-        if bytes < MAX_PAGE_BYTES / 16 {
-            size = (size * 4).min(MAX_READ);
-        }
+        size = next_read(size, failures.len(), bytes).min(MAX_READ);
     }
     let position = |row: &Failure| order.position(row.id, row.failed_at_ms, row.created_at_ms);
     failures.sort_unstable_by_key(|row| std::cmp::Reverse(position(row)));
     Ok((failures, next))
+}
+
+/// How many rows of a page to read next, where the last read took `last` of them and all so far are
+/// `rows` with `bytes` altogether: more and more, but no more than should fit.
+pub fn next_read(last: usize, rows: usize, bytes: usize) -> usize {
+    let room = MAX_PAGE_BYTES.saturating_sub(bytes);
+    let fitting = room.saturating_mul(rows) / bytes.max(1);
+    last.saturating_mul(4).min(fitting.max(1))
 }
 
 /// How far a change of many failures has come.

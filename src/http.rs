@@ -93,7 +93,7 @@ pub struct Limits {
     pub max_header_size: usize,
     /// Bytes of a request's body.
     pub max_body_size: usize,
-    /// Bytes of all requests in memory.
+    /// Bytes of all requests in memory, and again of all large answers.
     pub max_body_memory: usize,
     /// From a request's first byte to its last.
     pub request_timeout: Duration,
@@ -125,6 +125,8 @@ struct Shared {
     limits: Limits,
     handler: Arc<dyn Handler>,
     memory: Arc<Memory>,
+    /// The memory of answers that wait to be written.
+    answers: Arc<Memory>,
     vitals: Arc<Vitals>,
     /// Set once: no new connections, no new requests after those in hand.
     stopping: AtomicBool,
@@ -180,6 +182,7 @@ impl Server {
     ) -> io::Result<Server> {
         let shared = Arc::new(Shared {
             memory: Arc::new(Memory::new(limits.max_body_memory)),
+            answers: Arc::new(Memory::new(limits.max_body_memory)),
             limits,
             handler,
             vitals: Arc::new(Vitals::new(ACCEPTOR_THREADS)),

@@ -18,7 +18,7 @@ fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
 #[test]
 fn every_default_parses() {
     let settings = run_with(&[], &[]).unwrap();
-    assert_eq!(settings.bind, "127.0.0.1:8080");
+    assert_eq!(settings.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.shown().count(), TABLE.len());
 }
 
@@ -38,9 +38,28 @@ fn flags_are_written_as_go_allows() {
 #[test]
 fn the_command_line_wins_over_the_environment() {
     let variables = [("FIREWORQ_BIND", "a:1"), ("FIREWORQ_PID", "")];
-    assert_eq!(run_with(&[], &variables).unwrap().bind, "a:1");
-    assert_eq!(run_with(&["--bind", "b:2"], &variables).unwrap().bind, "b:2");
-    assert_eq!(run_with(&[], &[("FIREWORQ_BIND", "")]).unwrap().bind, "127.0.0.1:8080");
+    assert_eq!(run_with(&[], &variables).unwrap().bind.to_string(), "a:1");
+    assert_eq!(run_with(&["--bind", "b:2"], &variables).unwrap().bind.to_string(), "b:2");
+    assert_eq!(run_with(&[], &[("FIREWORQ_BIND", "")]).unwrap().bind.to_string(), "127.0.0.1:8080");
+}
+
+#[test]
+fn an_address_to_listen_on_is_read() {
+    let bind = |text: &str| run_with(&["--bind", text], &[]).unwrap().bind;
+    for (text, host, port) in [
+        (":0", "", 0),
+        ("localhost:80", "localhost", 80),
+        ("[::1]:8080", "::1", 8080),
+        ("[fe80::1%eth0]:1", "fe80::1%eth0", 1),
+    ] {
+        let read = bind(text);
+        assert_eq!((read.host.as_str(), read.port), (host, port));
+        assert_eq!(read.to_string(), text);
+    }
+    for text in ["nonsense", "localhost:", "localhost:65536", "localhost:http", "::1:80"] {
+        let said = refused(&["--bind", text], &[]);
+        assert!(said.contains("bind"), "{said}");
+    }
 }
 
 #[test]

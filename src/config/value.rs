@@ -21,6 +21,36 @@ impl Value for String {
     }
 }
 
+/// Where to listen: a host, which may be empty, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindAddress {
+    /// A name or an address, without brackets. Empty for all interfaces.
+    pub host: String,
+    /// 0 for one that the system chooses.
+    pub port: u16,
+}
+
+impl Value for BindAddress {
+    fn parse(text: &str) -> Result<BindAddress, String> {
+        let read = || {
+            let (host, port) = text.rsplit_once(':')?;
+            let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let host = inside.or((!host.contains(':')).then_some(host))?;
+            Some(BindAddress { host: host.to_owned(), port: port.parse().ok()? })
+        };
+        read().ok_or_else(|| {
+            "an address and a port, such as 127.0.0.1:8080, [::1]:8080 or :8080".to_owned()
+        })
+    }
+}
+
+impl fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let BindAddress { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
 /// The text of a DSN, which may hold a password and so has no `Debug` and no `Display`.
 pub struct DsnText(String);
 

@@ -28,15 +28,12 @@ impl Target {
         if text.chars().any(char::is_control) {
             return Err("has a control character".to_owned());
         }
-        // The parser below drops blanks at the ends and takes `http:host` and `http:////host`,
-        // as browsers do.
+        // The parser below drops blanks at the ends and takes `http:host`, as browsers do.
         if text.trim() != text {
             return Err("starts or ends with a blank".to_owned());
         }
-        let scheme_end = text.find("://").ok_or("is not absolute")?;
-        if text[scheme_end + 3..].starts_with(['/', '\\', '?', '#']) {
-            return Err("has no host".to_owned());
-        }
+        let (_, rest) = text.split_once("://").ok_or("is not absolute")?;
+        check_authority(rest)?;
         Target::of(Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?)
     }
 
@@ -47,6 +44,13 @@ impl Target {
     /// As [`Target::parse`].
     pub fn redirected(&self, location: &[u8]) -> Result<Target, String> {
         let text = str::from_utf8(location).map_err(|_| "is not UTF-8")?;
+        let rest = match text.split_once(':') {
+            Some((scheme, rest)) if !scheme.contains(['/', '?', '#']) => {
+                Some(rest.strip_prefix("//").ok_or("is not absolute")?)
+            }
+            _ => text.strip_prefix("//"),
+        };
+        rest.map_or(Ok(()), check_authority)?;
         let url = self.url.join(text).map_err(|error| format!("is not a URL: {error}"))?;
         Target::of(url)
     }
@@ -83,6 +87,15 @@ impl Target {
     pub fn authorization(&self) -> Option<&HeaderValue> {
         self.authorization.as_ref()
     }
+}
+
+/// Refuses what follows `//` where it starts with no host: the parser looks for one further on, as
+/// browsers do.
+fn check_authority(text: &str) -> Result<(), String> {
+    if text.starts_with(['/', '\\', '?', '#']) {
+        return Err("has no host".to_owned());
+    }
+    Ok(())
 }
 
 /// `Basic …` for the user and the password of `url`, if it has any.
@@ -191,6 +204,7 @@ mod tests {
             ("//other/d", "http://other/d", false),
             ("http://h:1/d", "http://h:1/d", false),
             ("https://other/d#f", "https://other/d", false),
+            ("/d?e=http:///f", "http://h:1/d?e=http:///f", true),
         ] {
             let target = from.redirected(location.as_bytes()).unwrap();
             assert_eq!(target.uri().to_string(), expected);
@@ -198,8 +212,21 @@ mod tests {
         }
         let other = from.redirected(b"http://x:y@other/").unwrap();
         assert_eq!(credentials(&other).unwrap(), b"x:y");
-        for location in [&b"file:///etc/passwd"[..], b"http://:80/", b"mailto:a@b", b"/\xff"] {
-            assert!(from.redirected(location).is_err());
+        for location in [
+            &b"file:///etc/passwd"[..],
+            b"http://:80/",
+            b"mailto:a@b",
+            b"/\xff",
+            b"http:///x",
+            b"http:////x",
+            b"HTTPS:///x",
+            b"https:x",
+            b"http:/x",
+            b"///x",
+            b"//",
+        ] {
+            let shown = String::from_utf8_lossy(location);
+            assert!(from.redirected(location).is_err(), "{shown}");
         }
     }
 }

@@ -70,7 +70,7 @@ impl Acceptor {
         shared: Arc<Shared>,
     ) -> io::Result<Acceptor> {
         let poller = Poller::new()?;
-        let mailbox = Arc::new(Mailbox::new()?);
+        let mailbox = Arc::new(Mailbox::new(Arc::clone(&shared.answers))?);
         poller.add(mailbox.waker(), WAKER, Interest::Read)?;
         for (index, listener) in listeners.iter().enumerate() {
             listener.set_nonblocking()?;

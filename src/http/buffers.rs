@@ -67,12 +67,19 @@ pub(super) struct Output {
     head: Vec<u8>,
     body: Vec<u8>,
     written: usize,
+    /// Its share of the memory, which goes back with it.
+    _share: Option<Share>,
 }
 
 impl Output {
     /// An answer of which so many bytes are written.
-    pub(super) fn new(head: Vec<u8>, body: Vec<u8>, written: usize) -> Output {
-        Output { head, body, written }
+    pub(super) fn new(
+        head: Vec<u8>,
+        body: Vec<u8>,
+        written: usize,
+        share: Option<Share>,
+    ) -> Output {
+        Output { head, body, written, _share: share }
     }
 
     /// What is left of head and body.
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn output_is_written_in_any_portions() {
-        let mut output = Output::new(b"head".to_vec(), b"body".to_vec(), 0);
+        let mut output = Output::new(b"head".to_vec(), b"body".to_vec(), 0, None);
         let mut written = Vec::new();
         while !output.is_written() {
             let (head, body) = output.rest();

@@ -175,10 +175,6 @@ impl Connection {
                 return Outcome::Wait;
             }
         };
-        let response = match answer {
-            Answer::Response(response) => response,
-            Answer::Lost => Refusal::new(500, "").response(head.wants_problem()),
-        };
         let afterwards = if !keep_alive || turn.shared.is_stopping() {
             Afterwards::Close
         } else if turn.shared.limits.keep_alive {
@@ -187,7 +183,8 @@ impl Connection {
             // The client does not know yet, and may have sent the next request.
             Afterwards::Linger
         };
-        self.respond(response, &head, afterwards, turn)
+        let (response, share) = answer.into_parts(head.wants_problem());
+        self.respond(response, share, &head, afterwards, turn)
     }
 
     /// The deadline has passed.
@@ -207,7 +204,7 @@ impl Connection {
         let response = Refusal::new(503, "Too many connections are open").response(false);
         let (version, method) = (HTTPVersion(1, 1), Method::Get);
         let addressee = Addressee { version: &version, method: &method, keep_alive: false };
-        self.write(response, addressee, Afterwards::Linger, turn)
+        self.write(response, None, addressee, Afterwards::Linger, turn)
     }
 
     /// The connection is about to be closed by its owner.
@@ -369,7 +366,8 @@ impl Connection {
     fn refuse(&mut self, refused: Refused, turn: &mut Turn<'_>) -> Outcome {
         let Refused { refusal, head } = refused;
         self.input.clear();
-        self.respond(refusal.response(head.wants_problem()), &head, Afterwards::Linger, turn)
+        let response = refusal.response(head.wants_problem());
+        self.respond(response, None, &head, Afterwards::Linger, turn)
     }
 
     fn refuse_for_memory(&mut self, turn: &mut Turn<'_>) -> Outcome {
@@ -384,6 +382,7 @@ impl Connection {
     fn respond(
         &mut self,
         response: Response,
+        share: Option<Share>,
         head: &Head,
         afterwards: Afterwards,
         turn: &mut Turn<'_>,
@@ -394,7 +393,7 @@ impl Connection {
             method: &head.method,
             keep_alive: afterwards == Afterwards::KeepOpen,
         };
-        self.write(response, addressee, afterwards, turn)
+        self.write(response, share, addressee, afterwards, turn)
     }
 
     fn report(&self, head: &Head, status: u16, turn: &Turn<'_>) {
@@ -413,6 +412,7 @@ impl Connection {
     fn write(
         &mut self,
         response: Response,
+        share: Option<Share>,
         addressee: Addressee<'_>,
         afterwards: Afterwards,
         turn: &mut Turn<'_>,
@@ -424,9 +424,11 @@ impl Connection {
             Err(_) => return Outcome::Close,
         };
         if written == head.len() + body.len() {
+            // Before the next request, which may be at hand.
+            drop((body, share));
             return self.written(afterwards, turn);
         }
-        let output = Output::new(head.to_vec(), body, written);
+        let output = Output::new(head.to_vec(), body, written, share);
         self.deadline = Some(turn.now + turn.shared.limits.response_timeout);
         self.state = State::Writing(output, afterwards);
         Outcome::Wait

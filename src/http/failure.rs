@@ -1,5 +1,7 @@
 //! The failure log: looking at failures, retrying and deleting them, one or many.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -25,8 +27,8 @@ struct FailureView<'a> {
     job_id: u64,
     category: &'a str,
     url: &'a str,
-    payload: Box<RawValue>,
-    result: Box<RawValue>,
+    payload: Cow<'a, RawValue>,
+    result: Cow<'a, RawValue>,
     fail_count: u32,
     failed_at: Rfc3339,
     created_at: Rfc3339,
@@ -105,7 +107,8 @@ pub(super) fn retry(api: &Api, call: &Call) -> Result<Response, Refusal> {
     };
     queue.note_push(&job, &pushed);
     // What was stored before is shown as it is shown in a listing.
-    let payload = payload.or_else(|| (!job.payload.is_empty()).then(|| raw_json(&job.payload)));
+    let payload =
+        payload.or_else(|| (!job.payload.is_empty()).then(|| raw_json(&job.payload).into_owned()));
     Ok(job::pushed(queue.name(), &job, &pushed, payload.as_deref()))
 }
 

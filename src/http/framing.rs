@@ -6,7 +6,7 @@
 use super::HTTPVersion;
 use super::error::Refusal;
 use super::memory::Share;
-use super::request::Head;
+use super::request::{Head, is_header_line};
 
 /// The longest line before a chunk, its extensions included, in bytes.
 const MAX_CHUNK_LINE_SIZE: usize = 1024;
@@ -255,6 +255,9 @@ impl Body {
         match line_size(rest, MAX_TRAILERS_SIZE - size)? {
             None => Ok(Step::NeedsMore),
             Some(2) => Ok(Step::Complete(2)),
+            Some(line_size) if !is_header_line(&rest[..line_size]) => {
+                Err(Refusal::new(400, "A trailer is malformed"))
+            }
             Some(line_size) => {
                 self.progress = Progress::Trailers { size: size + line_size };
                 Ok(Step::Used(line_size))
@@ -371,7 +374,7 @@ mod tests {
         let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(MAX_CHUNK_LINE_SIZE));
         let trailers = format!("0\r\n{}\r\n", "T: t\r\n".repeat(MAX_TRAILERS_SIZE / 6 + 1));
         let dear = format!("1;{}\r\nx\r\n", "e".repeat(1000)).repeat(100);
-        let cases: [(&[u8], u16); 16] = [
+        let cases: [(&[u8], u16); 24] = [
             (b"\r\n\r\n", 400),
             (b"x\r\n", 400),
             (b"-1\r\n", 400),
@@ -388,6 +391,14 @@ mod tests {
             (long.as_bytes(), 400),
             (trailers.as_bytes(), 400),
             (dear.as_bytes(), 400),
+            (b"0\r\nX y\r\n\r\n", 400),
+            (b"0\r\n: y\r\n\r\n", 400),
+            (b"0\r\nX : y\r\n\r\n", 400),
+            (b"0\r\nX: a\0b\r\n\r\n", 400),
+            (b"0\r\nX: a\rb\r\n\r\n", 400),
+            (b"0\r\nX: a\nY: b\r\n\r\n", 400),
+            (b"0\r\nX: a\r\n b\r\n\r\n", 400),
+            (b"0\r\n\r\r\n\r\n", 400),
         ];
         for (text, status) in cases {
             for piece in [1, text.len()] {

@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::api::{Api, Call};
 use super::error::Refusal;
+use super::reply::no_memory;
 use super::route::{self, Action, ROUTES};
 use super::{Handler, Head, Reply, Request, Response, Vitals, job};
 use crate::logs::AccessEntry;
@@ -131,7 +132,7 @@ impl Handler for ApiHandler {
                 let result = handler(&self.api, &task.call);
                 answer(task, result);
             }
-            Action::Store(_) | Action::Aside(_) => self.later(task),
+            Action::Store(_) | Action::Change(_) | Action::Aside(_) => self.later(task),
             Action::Push => self.push(task),
         }
     }
@@ -151,13 +152,18 @@ fn run(api: &Api, tasks: &Receiver<Task>) {
     }
 }
 
-fn handle(api: &Api, task: Task) {
+fn handle(api: &Api, mut task: Task) {
     if task.since.elapsed() > MAX_WAIT {
         return answer(task, Err(Refusal::unavailable("The store does not keep up")));
     }
     match task.action {
         Action::Now(handler) | Action::Store(handler) | Action::Aside(handler) => {
             let result = handler(api, &task.call);
+            answer(task, result);
+        }
+        Action::Change(handler) => {
+            let result =
+                if task.reply.admit() { handler(api, &task.call) } else { Err(no_memory()) };
             answer(task, result);
         }
         Action::Push => {

@@ -1,5 +1,6 @@
 //! Jobs: taking them in, looking at those that are stored.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -166,7 +167,7 @@ struct JobView<'a> {
     id: u64,
     category: &'a str,
     url: &'a str,
-    payload: Box<RawValue>,
+    payload: Cow<'a, RawValue>,
     status: &'static str,
     created_at: Rfc3339,
     next_try: Rfc3339,

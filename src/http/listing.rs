@@ -1,11 +1,14 @@
 //! Pages of jobs and failures: the query parameters, the cursor, and reading a page without
 //! holding more than a bound of it in memory.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::value::RawValue;
 
 use super::api::Call;
+use crate::failure_log::{MAX_PAGE_BYTES, next_read};
 use crate::job::{Failure, Job};
 use crate::store::{Direction, Page, Position, StoreError};
 
@@ -13,10 +16,8 @@ use crate::store::{Direction, Page, Position, StoreError};
 const DEFAULT_LIMIT: usize = 100;
 /// Rows of a page at the most.
 pub(super) const MAX_LIMIT: usize = 10_000;
-/// Rows that are read first; while they are small, each further read takes four times as many.
-const FIRST_READ: usize = 16;
-/// A page that has reached this many bytes ends there, and the next one begins.
-const MAX_PAGE_BYTES: usize = 32 << 20;
+/// Rows that are read first: few, since nobody knows yet how large they are.
+const FIRST_READ: usize = 4;
 
 /// The page that a request asks for; nonsense falls back to the defaults.
 pub(super) fn page_of(call: &Call) -> Page {
@@ -86,7 +87,7 @@ pub(super) fn read_page<T: Row>(
         } else if is_end {
             return Ok((rows, String::new()));
         } else if bytes < MAX_PAGE_BYTES {
-            wanted = wanted.saturating_mul(4);
+            wanted = next_read(wanted, rows.len(), bytes);
             continue;
         }
         let cursor = rows.last().map(|row| encode_cursor(position(row))).unwrap_or_default();
@@ -95,13 +96,17 @@ pub(super) fn read_page<T: Row>(
 }
 
 /// Stored bytes as JSON: as they are where they are JSON, else a JSON string of them.
-pub(super) fn raw_json(bytes: &[u8]) -> Box<RawValue> {
-    let text = String::from_utf8_lossy(bytes);
+pub(super) fn raw_json(bytes: &[u8]) -> Cow<'_, RawValue> {
     // A `RawValue` must be all there is: white space around it is left out.
-    match serde_json::from_str::<&RawValue>(&text) {
+    if let Ok(raw) = serde_json::from_slice::<&RawValue>(bytes) {
+        return Cow::Borrowed(raw);
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let owned = match serde_json::from_str::<&RawValue>(&text) {
         Ok(raw) => raw.to_owned(),
         Err(_) => serde_json::value::to_raw_value(&*text).unwrap_or_default(),
-    }
+    };
+    Cow::Owned(owned)
 }
 
 #[cfg(test)]
@@ -161,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_page_of_large_rows_ends_early() {
-        assert_eq!(walk(100, 40, Large, |row| row.0), [16, 16, 8]);
+        assert_eq!(walk(100, 10, Large, |row| row.0), [4, 4, 2]);
     }
 
     #[test]

@@ -1,5 +1,8 @@
-//! The bound on the bytes of all requests in memory. What counts is what has been buffered, not
-//! what was announced, so that clients who promise much and send nothing take nothing from others.
+//! The bounds on the bytes in memory, one for those of all requests and one for those of all large
+//! answers, so that clients who do not read keep no job from being pushed.
+//!
+//! Of a request counts what has been buffered, not what was announced, so that clients who promise
+//! much and send nothing take nothing from others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +17,11 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn new(limit_bytes: usize) -> Memory {
         Memory { limit_bytes, used_bytes: AtomicUsize::new(0) }
+    }
+
+    /// Whether the limit is not exceeded. It can be, by what was taken [anyway](Share::forced).
+    pub(super) fn has_room(&self) -> bool {
+        self.used_bytes.load(Ordering::Relaxed) <= self.limit_bytes
     }
 
     fn take(&self, bytes: usize) -> bool {
@@ -40,6 +48,17 @@ pub(super) struct Share {
 impl Share {
     pub(super) fn new(memory: &Arc<Memory>) -> Share {
         Share { memory: Arc::clone(memory), bytes: 0 }
+    }
+
+    /// A share of something that is in memory already, whether it fits or not.
+    pub(super) fn forced(memory: &Arc<Memory>, bytes: usize) -> Share {
+        memory.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Share { memory: Arc::clone(memory), bytes }
+    }
+
+    /// Its size in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Makes the share this large. A failure to grow leaves it as it was.
@@ -111,6 +130,16 @@ mod tests {
         assert!(two.resize(100));
         two.release();
         assert_eq!(memory.used_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_there_anyway_counts_too() {
+        let memory = Arc::new(Memory::new(100));
+        let forced = Share::forced(&memory, 101);
+        assert!(!memory.has_room());
+        assert!(!Share::new(&memory).resize(1));
+        drop(forced);
+        assert!(memory.has_room());
     }
 
     #[test]

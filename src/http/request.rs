@@ -233,6 +233,16 @@ pub(super) fn parse(bytes: &[u8], remote_addr: &Arc<str>) -> Result<Head, Refusa
     })
 }
 
+/// Whether a line, its end included, is a header line that a head could hold.
+pub(super) fn is_header_line(line: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER];
+    let text = [line, b"\r\n"].concat();
+    matches!(
+        httparse::parse_headers(&text, &mut headers),
+        Ok(httparse::Status::Complete((size, [_]))) if size == text.len()
+    )
+}
+
 /// 505 for a version of HTTP that is not spoken here, 400 for what is no version.
 fn refuse_version(head: &[u8]) -> Refusal {
     let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();

@@ -24,11 +24,14 @@ pub(super) enum Action {
     Aside(fn(&Api, &Call) -> Result<Response, Refusal>),
     /// On a thread that may wait for the store.
     Store(fn(&Api, &Call) -> Result<Response, Refusal>),
+    /// Likewise, but it changes a job and shows it, which may be large: it is not begun while there
+    /// is no memory for the answer.
+    Change(fn(&Api, &Call) -> Result<Response, Refusal>),
     /// By the intake, after the commit.
     Push,
 }
 
-use Action::{Aside, Now, Push, Store};
+use Action::{Aside, Change, Now, Push, Store};
 use Method::{Delete, Get, Post, Put};
 
 const fn route(method: Method, path: &'static str, action: Action) -> Route {
@@ -59,13 +62,13 @@ pub(super) static ROUTES: &[Route] = &[
     route(Get, "/queue/{queue}/waiting", Store(job::waiting)),
     route(Get, "/queue/{queue}/deferred", Store(job::deferred)),
     route(Get, "/queue/{queue}/job/{id}", Store(job::get)),
-    route(Delete, "/queue/{queue}/job/{id}", Store(job::delete)),
+    route(Delete, "/queue/{queue}/job/{id}", Change(job::delete)),
     route(Get, "/queue/{queue}/failed", Store(failure::list)),
     route(Delete, "/queue/{queue}/failed", Store(failure::delete_many)),
     route(Post, "/queue/{queue}/failed/retry", Store(failure::retry_many)),
     route(Get, "/queue/{queue}/failed/{id}", Store(failure::get)),
-    route(Delete, "/queue/{queue}/failed/{id}", Store(failure::delete)),
-    route(Post, "/queue/{queue}/failed/{id}/retry", Store(failure::retry)),
+    route(Delete, "/queue/{queue}/failed/{id}", Change(failure::delete)),
+    route(Post, "/queue/{queue}/failed/{id}/retry", Change(failure::retry)),
     route(Get, "/routings", Store(routing::list)),
     route(Get, "/routing/{category...}", Store(routing::get)),
     route(Put, "/routing/{category...}", Store(routing::put)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::child_process::{Running, child, is_child, say};
+use crate::config::{BindAddress, Value};
 use crate::http::Listener;
 
 /// What a child says of the sockets that it was given, where descriptor 0 of the shell is a TCP
@@ -18,7 +19,7 @@ fn told(test: &str, prelude: &str) -> (String, std::net::SocketAddr) {
 }
 
 fn tell_of_listeners() {
-    match listeners("127.0.0.1:0") {
+    match listeners(&BindAddress::parse("127.0.0.1:0").unwrap()) {
         Ok(listeners) => {
             let addresses: Vec<String> = listeners
                 .iter()

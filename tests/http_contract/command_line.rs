@@ -185,6 +185,13 @@ fn a_variable_that_is_no_text_stops_the_start() {
 }
 
 #[test]
+fn an_address_that_is_none_is_told_by_its_setting() {
+    let ended = run(&["--driver=in-memory", "--bind", "nonsense"], NONE);
+    assert_eq!(ended.code, 2);
+    assert!(ended.errors.contains("bind"), "{}", ended.errors);
+}
+
+#[test]
 fn flags_have_all_their_forms() {
     for arguments in [
         ["--queue-default-max-workers", "5"].as_slice(),

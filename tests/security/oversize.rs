@@ -2,6 +2,7 @@
 
 use crate::support::daemon::{Daemon, Options};
 use crate::support::http::{self, Client};
+use crate::support::wait::{SOON, until};
 
 /// How much the daemon may grow over all of this: what `max_body_memory` allows is far more.
 const MAX_GROWTH: u64 = 160 << 20;
@@ -75,6 +76,54 @@ fn what_a_connection_sends_is_bounded() {
         assert!(client.is_closed(), "{what}");
     }
     assert_eq!(http::get(node.address(), "/version").status, 200);
+}
+
+#[test]
+fn answers_that_nobody_reads_are_bounded() {
+    const LISTING: &str = "/queue/default/deferred";
+    let node = Options::new()
+        .flag("driver", "in-memory")
+        .flag("queue-default", "default")
+        .flag("max-body-memory", "33554432")
+        .start();
+    let push = |size: usize| {
+        let job = r#""url":"http://127.0.0.1:9/","run_after":86400"#;
+        let body = format!(r#"{{{job},"payload":"{}"}}"#, "x".repeat(size));
+        let answer = http::post(node.address(), "/job/c", body);
+        assert_eq!(answer.status, 200);
+        answer.json()["id"].as_u64().unwrap()
+    };
+    let ids: Vec<u64> = (0..4).map(|_| push(4 << 20)).collect();
+    let before = resident_bytes(&node);
+    let ask = || {
+        let mut client = Client::connect(node.address());
+        client.send(format!("GET {LISTING} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes()).unwrap();
+        client
+    };
+    let mut crowd = Vec::new();
+    until("the answers are too many", SOON, || {
+        crowd.push(ask());
+        let answer = http::get(node.address(), LISTING);
+        answer.status == 503 && answer.text().contains("large answers")
+    });
+    let path = format!("/queue/default/job/{}", ids[0]);
+    assert_eq!(http::delete(node.address(), &path).status, 503, "it would be lost");
+    crowd.extend((0..60).map(|_| ask()));
+    let small = push(1);
+    push(8 << 20);
+    let path = format!("/queue/default/job/{small}");
+    until("it is its turn", SOON, || http::get(node.address(), &path).status == 200);
+    // Unbounded they would be 750 MB.
+    let growth = resident_bytes(&node).saturating_sub(before);
+    assert!(growth < 350 << 20, "grew by {growth} bytes");
+
+    drop(crowd);
+    until("there is room again", SOON, || {
+        let answer = http::get(node.address(), LISTING);
+        answer.status == 200 && answer.body.len() > 8 << 20
+    });
+    let path = format!("/queue/default/job/{}", ids[0]);
+    assert_eq!(http::delete(node.address(), &path).status, 200);
 }
 
 fn resident_bytes(node: &Daemon) -> u64 {
