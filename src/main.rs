@@ -8,7 +8,7 @@ use fireworq::config::{self, Command, Settings};
 use fireworq::copy::{self, CopyError};
 use fireworq::daemon::{Daemon, StartError};
 use fireworq::logs::{self, Logs};
-use fireworq::service::{self, PidFile, allocator, systemd};
+use fireworq::service::{self, PidFile, systemd};
 use fireworq::signals::Signals;
 
 /// For a daemon of which a thread has died.
@@ -26,7 +26,6 @@ fn check_environment() -> Result<(), StartError> {
 }
 
 fn main() -> ExitCode {
-    allocator::return_large_blocks();
     let arguments = std::env::args_os().skip(1);
     let result = match config::parse(arguments, &|name| std::env::var(name).ok()) {
         Ok(Command::Run(settings)) => check_environment().and_then(|()| run(&settings)),

@@ -1,10 +1,9 @@
 //! The daemon as a service of its host: the sockets it listens on, its word to systemd, the file
-//! with its process id, its limit of descriptors, its memory.
+//! with its process id, its limit of descriptors.
 //!
 //! Used by the main thread at start and end; the watchdog's beat comes from the thread that
 //! knows that the daemon works.
 
-pub mod allocator;
 mod descriptors;
 mod listen;
 mod pid_file;

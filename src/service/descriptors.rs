@@ -1,6 +1,6 @@
 //! Takes over listening sockets that the parent process left open.
 //!
-//! One of two modules with `unsafe`: a descriptor arrives as a number in an environment variable,
+//! The only module with `unsafe`: a descriptor arrives as a number in an environment variable,
 //! and only `unsafe` makes an owned socket of a number.
 #![expect(unsafe_code, reason = "a number becomes an owned descriptor")]
 
