@@ -34,6 +34,9 @@ const MAX_TURNED_AWAY: usize = 256;
 /// The bytes that one read can take.
 const SCRATCH_SIZE: usize = 64 * 1024;
 
+/// How long a stop waits for the first request of a client that had just connected.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(500);
+
 /// The waker's token. Tokens of connections have small lower halves.
 const WAKER: Token = Token(u64::MAX);
 
@@ -197,7 +200,9 @@ impl Acceptor {
         let Some(connection) = self.connections.get_mut(token) else { return };
         let mut turn = Turn { shared: &self.shared, encoder: &mut self.encoder, now: self.now };
         let outcome = action(connection, &mut turn, &mut self.scratch);
-        let is_done = self.is_stopping && connection.is_idle();
+        let is_done = self.is_stopping
+            && connection.is_idle()
+            && first_request_by(connection).is_none_or(|by| by <= self.now);
         match outcome {
             Outcome::Close => self.close(token),
             Outcome::Wait if is_done => self.close(token),
@@ -212,7 +217,8 @@ impl Acceptor {
     /// Tells the poller and the deadlines what the connection waits for now.
     fn settle(&mut self, token: Token) {
         let Some(connection) = self.connections.get_mut(token) else { return };
-        if let Some(deadline) = connection.deadline()
+        let first_by = first_request_by(connection).filter(|_| self.is_stopping);
+        if let Some(deadline) = connection.deadline().into_iter().chain(first_by).min()
             && connection.alarm.is_none_or(|alarm| deadline < alarm)
         {
             connection.alarm = Some(deadline);
@@ -317,7 +323,7 @@ impl Acceptor {
     }
 
     /// Closes the listeners and the idle connections. A request that has arrived on one of them
-    /// and was not read yet still counts as in hand.
+    /// and was not read yet still counts as in hand; so does, for a moment, that of a new one.
     fn begin_stop(&mut self) {
         self.is_stopping = true;
         for listener in self.listeners.drain(..) {
@@ -339,4 +345,9 @@ impl Acceptor {
             self.close(token);
         }
     }
+}
+
+/// Until when a stop waits for the connection's first request; `None` if it has begun.
+fn first_request_by(connection: &Connection) -> Option<Instant> {
+    connection.is_new_since.map(|since| since + FIRST_REQUEST_GRACE)
 }

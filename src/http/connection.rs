@@ -65,6 +65,8 @@ pub(super) struct Connection {
     /// Kept for the owner: what its poller and its deadlines know of this connection.
     pub(super) interest: Interest,
     pub(super) alarm: Option<Instant>,
+    /// When the client connected; `None` once its first request has begun.
+    pub(super) is_new_since: Option<Instant>,
 }
 
 enum State {
@@ -121,6 +123,7 @@ impl Connection {
             has_unread: false,
             interest: Interest::Read,
             alarm: None,
+            is_new_since: Some(turn.now),
         }
     }
 
@@ -292,6 +295,7 @@ impl Connection {
             State::Idle if bytes.is_empty() => Ok(Progress::NeedsMore(0)),
             State::Idle => {
                 self.request_began = turn.now;
+                self.is_new_since = None;
                 self.deadline = Some(turn.now + turn.shared.limits.request_timeout);
                 self.state = State::Head(Scan::default());
                 Ok(Progress::Continue(0))

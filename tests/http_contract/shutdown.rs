@@ -82,6 +82,23 @@ fn a_stop_ends_at_its_time_out(store: Store) {
     node.wait(STOP);
 }
 
+#[test]
+fn who_has_just_connected_is_answered() {
+    // A busy machine may take longer than the daemon waits, but not each time.
+    let is_answered = (0..10).any(|_| {
+        let mut node = Store::InMemory.node(&[]);
+        let address = node.address();
+        let mut new = node.connect();
+        node.signal(Signal::SIGTERM);
+        until("the listener is closed", SOON, || std::net::TcpStream::connect(address).is_err());
+        let sent = new.send(b"GET /version HTTP/1.1\r\nHost: h\r\n\r\n");
+        let answer = sent.and_then(|()| new.receive());
+        assert_eq!(node.wait(STOP), 0, "{}", node.errors());
+        answer.is_ok_and(|answer| answer.status == 200)
+    });
+    assert!(is_answered);
+}
+
 /// Nobody would tell it to stop.
 fn a_queue_made_during_a_stop_holds_nothing_up(store: Store) {
     let mut node = store.node(&["shutdown-timeout=60"]);
