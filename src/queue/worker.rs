@@ -109,21 +109,17 @@ fn run(queue: &Arc<Shared>) {
                 queue.finished.fetch_add(1, Ordering::Relaxed);
                 let handed = queue.handed.fetch_sub(1, Ordering::SeqCst) - 1;
                 tell_poller(queue, handed);
-                if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
-                    return;
-                }
             }
-            Ok(Order::Leave) => {
-                if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
-                    return;
-                }
-            }
+            Ok(Order::Leave) => {}
             Err(RecvTimeoutError::Timeout) => {
                 if queue.workers.may_end(queue) {
                     return;
                 }
             }
             Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if queue.workers.are_too_many(queue) && queue.workers.may_end(queue) {
+            return;
         }
     }
 }
